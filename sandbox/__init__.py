@@ -1,0 +1,1 @@
+"""Azure on one machine: real protocols over TLS, for trying Gallerist and for proving it. Never deployed."""

@@ -1,0 +1,55 @@
+"""The emulated Azure Resource Manager: galleries, images, what they are made of, and control of how it all behaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from sandbox.arm import control
+from sandbox.arm.blobs import BlobSource, StorageBlobs
+from sandbox.arm.cache_lag import Lags
+from sandbox.arm.clock import Clock
+from sandbox.arm.compute import Compute, Control
+from sandbox.arm.denials import Denial
+from sandbox.arm.gateway import Gateway
+from sandbox.arm.inventory import Inventory
+from sandbox.arm.rate_limits import RateLimits, ThrottlingRule
+from sandbox.arm.store import Store
+from sandbox.arm.subscriptions import Subscriptions
+from sandbox.identity import Identity
+
+__all__ = ["BlobSource", "StorageBlobs", "create_app"]
+
+
+def create_app(*, state_dir: Path, time_scale: float, identity: Identity, blobs: BlobSource) -> Starlette:
+    """The ARM endpoint, to be served by uvicorn over TLS.
+
+    State is kept in `state_dir` and outlives a restart; faults, replication rules and the request log do not.
+    Everything emulated runs `time_scale` times faster than Azure. Raises ValueError for a scale that is not positive.
+    """
+    clock = Clock(time_scale)
+    store = Store(state_dir)
+    log = control.RequestLog()
+    faults = control.Faults()
+    replications = control.Replications()
+    throttling = control.Rules(ThrottlingRule)
+    denials = control.Rules(Denial)
+    lags = control.Setting(Lags())
+    paging = control.Setting(control.Paging())
+    limits = RateLimits(clock, throttling.rules)
+    said = Control(replications.rule_for, lambda: paging.value.size, lambda: lags.value)
+    compute = Compute(store, clock, Inventory(store, clock, blobs), limits, said)
+    gateway = Gateway(clock, identity, Subscriptions(store, clock, identity), compute, limits, denials.rules)
+    arm = log.around(faults.around(gateway.app))
+    routes = control.routes(
+        requests=log,
+        faults=faults,
+        replication=replications,
+        throttling=throttling,
+        denials=denials,
+        lags=lags,
+        paging=paging,
+    )
+    return Starlette(routes=[*routes, Mount("/", app=arm)])

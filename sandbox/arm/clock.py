@@ -1,0 +1,42 @@
+"""Time as the emulated Azure lives it: real instants, durations divided by the time scale."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Clock:
+    """Emulated Azure runs `time_scale` times faster than the real one. Instants are real, so state outlives a restart.
+
+    Raises ValueError for a scale that is not positive.
+    """
+
+    def __init__(self, time_scale: float, now: Callable[[], datetime] = _utc_now) -> None:
+        if not time_scale > 0:
+            raise ValueError(f"time_scale must be greater than 0, not {time_scale}")
+        self.time_scale = time_scale
+        self.now = now
+
+    def real_seconds(self, azure_seconds: float) -> float:
+        """How many real seconds pass here while Azure would take `azure_seconds`."""
+        return azure_seconds / self.time_scale
+
+    def after(self, start: datetime, azure_seconds: float) -> datetime:
+        """The instant at which something that takes Azure `azure_seconds` and began at `start` is over."""
+        return start + timedelta(seconds=self.real_seconds(azure_seconds))
+
+    def retry_after(self, azure_seconds: float) -> int:
+        """A Retry-After header's value: whole seconds, at least 1."""
+        return max(1, math.ceil(self.real_seconds(azure_seconds)))
+
+
+def timestamp(instant: datetime) -> str:
+    """An instant as the resource providers write it: up to seven fractional digits, trailing zeros trimmed."""
+    text = instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0").rstrip(".")
+    return f"{text}+00:00"

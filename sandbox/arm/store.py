@@ -1,0 +1,94 @@
+"""Where the emulated ARM keeps its state: documents in SQLite, one transaction a mutation."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sandbox.arm.resource import Operation, Resource
+
+
+class Store:
+    """Resources by the lower-cased id, operations by name. Safe to use from many threads, one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(folder / "arm.sqlite3", check_same_thread=False, isolation_level=None)
+        # The state is only as good as the sandbox's own life: a power cut may take the last second with it.
+        self._connection.execute("PRAGMA journal_mode=WAL")
+        self._connection.execute("PRAGMA synchronous=OFF")
+        for table in ("resources", "operations"):
+            self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, document TEXT)")
+        self._connection.execute(
+            "CREATE INDEX IF NOT EXISTS departing ON resources (key) WHERE json_extract(document, '$.pending.gone')"
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing; others wait."""
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def resource(self, key: str) -> Resource | None:
+        row = self._one("SELECT document FROM resources WHERE key = ?", key)
+        return None if row is None else Resource.model_validate_json(row)
+
+    def resources(self, prefix: str) -> list[Resource]:
+        """All whose key begins with `prefix`, in the order of their keys."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT document FROM resources WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix)
+            ).fetchall()
+        return [Resource.model_validate_json(row[0]) for row in rows]
+
+    def count(self, prefix: str, kind: str, location: str) -> int:
+        """How many of a type and location there are whose key begins with `prefix`."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT count(*) FROM resources WHERE substr(key, 1, ?) = ? AND document ->> 'type' = ? "
+                "AND document ->> 'location' = ?",
+                (len(prefix), prefix, kind, location),
+            ).fetchone()
+        return int(row[0])
+
+    def departing(self) -> list[Resource]:
+        """All whose deletion has begun, soft-deleted ones among them."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT document FROM resources WHERE json_extract(document, '$.pending.gone')"
+            ).fetchall()
+        return [Resource.model_validate_json(row[0]) for row in rows]
+
+    def put(self, key: str, resource: Resource) -> None:
+        self._connection.execute("REPLACE INTO resources VALUES (?, ?)", (key, resource.model_dump_json()))
+
+    def remove(self, key: str) -> None:
+        self._connection.execute("DELETE FROM resources WHERE key = ?", (key,))
+
+    def operation(self, name: str) -> Operation | None:
+        row = self._one("SELECT document FROM operations WHERE key = ?", name.lower())
+        return None if row is None else Operation.model_validate_json(row)
+
+    def put_operation(self, operation: Operation) -> None:
+        self._connection.execute(
+            "REPLACE INTO operations VALUES (?, ?)", (operation.name.lower(), operation.model_dump_json())
+        )
+
+    def _one(self, query: str, key: str) -> str | None:
+        with self._lock:
+            row = self._connection.execute(query, (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()

@@ -1,0 +1,169 @@
+"""The main job, shown: a VHD is dropped and becomes a replicated version; the next one becomes the next."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from azure.storage.blob import BlobServiceClient
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.text import Text
+
+from pipeline.context import Context, connect
+from pipeline.replication import RegionState
+from pipeline.runs import Run, Stage
+from pipeline.settings import load_settings
+from pipeline.vhd import HEAD, SECTOR, check_footer, read_partitions
+from sandbox import disk
+from sandbox.up import Options, Sandbox, SandboxError
+
+_FASTER = 60.0
+_WALKED = [stage for stage in Stage if not stage.ended and stage is not Stage.UNDOING]
+_LOOK = 0.25  # seconds
+_AT_MOST = 300.0  # seconds for one version
+_out = Console(highlight=False)
+
+
+def show(vhd: Path | None) -> None:
+    """Run the demo, on `vhd` where one is given. Raises SandboxError with the reason where a version does not come."""
+    with tempfile.TemporaryDirectory(prefix="gallerist-demo-") as folder:
+        builds = [vhd, vhd] if vhd else [disk.make_vhd(Path(folder) / f"{n}.vhd", build=f"build {n}") for n in (1, 2)]
+        image = _image_for(builds[0])
+        began = time.monotonic()
+        _out.print(f"Starting Azure on this machine, {_FASTER:g} times faster than the real one …")
+        state_dir = Path(folder) / "state"
+        options = Options(state_dir=state_dir, time_scale=_FASTER, quiet=True)
+        with Sandbox(options) as sandbox, environment(sandbox.env):
+            _out.print(f"Ready after {time.monotonic() - began:.1f} s.\n")
+            ctx = connect(load_settings(), sandbox.catalog)
+            for number, build in enumerate(builds, 1):
+                _drop_and_watch(ctx, image, build, f"build-{number}.vhd")
+            _list_versions(ctx, image)
+
+
+def _image_for(vhd: Path) -> str:
+    """The image of the sandbox's catalog that a VHD fits. Raises SandboxError where no page blob can hold it."""
+    size = vhd.stat().st_size
+    with vhd.open("rb") as file:
+        head = file.read(HEAD)
+        if size % SECTOR:
+            file.seek(-SECTOR, os.SEEK_END)
+            try:
+                check_footer(head[:SECTOR], file.read(), size)
+            except ValueError as fault:
+                raise SandboxError(f"{vhd}: {fault}") from fault
+    return "debian-bios" if read_partitions(head).generations == {"V1"} else "ubuntu-web"
+
+
+@contextmanager
+def environment(env: dict[str, str]) -> Iterator[None]:
+    """The app settings in `env`, for this process and this while."""
+    before = {name: os.environ.get(name) for name in env}
+    os.environ.update(env)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _drop_and_watch(ctx: Context, image: str, vhd: Path, name: str) -> None:
+    known = {run for run, _ in ctx.runs.live()}
+    blob = f"vhds/{image}/{name}"
+    _out.print(f"[bold]Dropping[/bold] {vhd.name} ({vhd.stat().st_size / disk.MIB:.0f} MiB) as {blob}")
+    upload(vhd, ctx.settings.blob_endpoint, "vhds", f"{image}/{name}")
+    dropped = time.monotonic()
+    run = _watch(ctx, _run_of(ctx, known))
+    if run.stage is not Stage.PUBLISHED:
+        raise SandboxError(f"the run {run.id} ended as {run.stage.value}: {run.reason}")
+    _out.print(
+        f"[bold green]{image} {run.version}[/bold green] is in {len(run.regions)} regions and in latest, "
+        f"{time.monotonic() - dropped:.0f} s after the drop\n"
+    )
+
+
+def upload(vhd: Path, endpoint: str, container: str, name: str, *, bar: bool = True) -> None:
+    """Upload a VHD as a page blob, holes skipped, with a progress bar where one is wanted."""
+    from azure.identity import DefaultAzureCredential
+
+    client = BlobServiceClient(endpoint, DefaultAzureCredential()).get_blob_client(container, name)
+    pieces = list(disk.extents(vhd))
+    client.create_page_blob(vhd.stat().st_size)
+    columns = (TextColumn("  upload          "), BarColumn(30), DownloadColumn(), TextColumn("that are not holes"))
+    with Progress(*columns, console=_out, disable=not bar) as progress, vhd.open("rb") as file:
+        task = progress.add_task("upload", total=sum(length for _, length in pieces))
+        for offset, length in pieces:
+            file.seek(offset)
+            client.upload_page(file.read(length), offset=offset, length=length)
+            progress.advance(task, length)
+
+
+def _run_of(ctx: Context, known: set[str]) -> str:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for run, _ in ctx.runs.live():
+            if run not in known:
+                return run
+        time.sleep(_LOOK)
+    raise SandboxError("no run began within a minute of the drop")
+
+
+def _watch(ctx: Context, run_id: str) -> Run:
+    deadline = time.monotonic() + _AT_MOST
+    told, seen = 0, ""
+    with Live(console=_out, refresh_per_second=8, transient=True) as live:
+        while True:
+            loaded = ctx.runs.load(run_id)
+            if loaded is None:
+                raise SandboxError(f"run {run_id} has no record")
+            run, _ = loaded
+            happenings = ctx.runs.history(run_id)
+            for happening in happenings[told:]:
+                _out.print(f"  {happening.stage.value:<16} {happening.note}", soft_wrap=True)
+            told = len(happenings)
+            live.update(_picture(run))
+            if not _out.is_terminal and run.stage is Stage.REPLICATING and seen != (seen := _in_words(run)):
+                _out.print(f"  {run.stage.value:<16} {seen}", soft_wrap=True)
+            if run.stage.ended:
+                return run
+            if time.monotonic() > deadline:
+                raise SandboxError(f"run {run_id} is not done: {run.stage.value}, {run.note}")
+            time.sleep(_LOOK)
+
+
+def _picture(run: Run) -> Group:
+    lines = [Text(f"  {run.stage.value:<16} {run.note}", style="dim")]
+    for region in run.regions:
+        full = round(region.progress * 30 / 100)
+        colour = {RegionState.COMPLETED: "green", RegionState.FAILED: "red"}.get(region.state, "yellow")
+        bar = Text(f"  {region.region:<16} ")
+        bar.append("━" * full, style=colour)
+        bar.append("━" * (30 - full), style="grey30")
+        bar.append(f" {region.progress:>3} % {region.state.value}")
+        lines.append(bar)
+    return Group(*lines)
+
+
+def _in_words(run: Run) -> str:
+    return ", ".join(f"{region.region} {region.progress} %" for region in run.regions)
+
+
+def _list_versions(ctx: Context, image: str) -> None:
+    from pipeline.cloud.compute import DefinitionId
+
+    at = DefinitionId.parse(ctx.catalog.definition_id(image))
+    _out.print(f"[bold]{at.gallery}/{at.name}[/bold] holds:")
+    for number in ctx.compute.version_names(at):
+        version = ctx.compute.version(at, number)
+        regions = ", ".join(f"{r.region} {r.state.value}" for r in version.replication)
+        latest = "excluded from latest" if version.excluded_from_latest else "in latest"
+        _out.print(f"  {number}  {version.state}, {latest}; {regions}", soft_wrap=True)

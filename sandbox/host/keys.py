@@ -1,0 +1,48 @@
+"""The keys that open HTTP functions and the admin API."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import tempfile
+from hmac import compare_digest
+from pathlib import Path
+
+from pydantic import BaseModel
+
+
+class Keys(BaseModel):
+    """`master` opens everything, `function` what is of level function, `blobs_extension` the blob webhook."""
+
+    master: str
+    function: str
+    blobs_extension: str
+
+    @classmethod
+    def load(cls, state_dir: Path) -> Keys:
+        """The keys in `host-keys.json` of `state_dir`; the first instance to come makes them."""
+        path = state_dir / "host-keys.json"
+        if not path.exists():
+            state_dir.mkdir(parents=True, exist_ok=True)
+            # mkstemp gives mode 0600; a link appears whole and once, however many instances start at a time.
+            handle, draft = tempfile.mkstemp(dir=state_dir)
+            with os.fdopen(handle, "w") as file:
+                json.dump({name: secrets.token_urlsafe(32) for name in cls.model_fields}, file, indent=2)
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(draft)
+            Path(draft).unlink()
+        return cls.model_validate_json(path.read_bytes())
+
+    def open(self, level: str, presented: str | None) -> bool:
+        """Whether the key `presented` opens something of auth level `level`."""
+        if level == "anonymous":
+            return True
+        accepted = [self.master, self.function] if level == "function" else [self.master]
+        return any(same(presented, key) for key in accepted)
+
+
+def same(presented: str | None, key: str) -> bool:
+    """Whether it is that key, compared in a time that tells nothing of it."""
+    return presented is not None and compare_digest(presented.encode(), key.encode())

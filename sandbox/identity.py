@@ -1,0 +1,174 @@
+"""The managed identity of the sandbox: App Service's token endpoint, and the tokens Entra ID would issue."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jwt
+from azure.core.credentials import AccessToken, TokenCredential
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+STORAGE = ("https://storage.azure.com", "https://storage.azure.com/")
+RESOURCE_MANAGER = (
+    "https://management.core.windows.net/",
+    "https://management.core.windows.net",
+    "https://management.azure.com/",
+    "https://management.azure.com",
+)
+EVENT_GRID = ("https://eventgrid.azure.net", "https://eventgrid.azure.net/")
+API_VERSION = "2019-08-01"
+LIFETIME = 24 * 60 * 60  # seconds, as App Service's tokens live
+
+
+class InvalidToken(Exception):
+    """The token is no token of this identity: broken, unsigned, or signed by another key."""
+
+
+class ExpiredToken(InvalidToken):
+    """The token was good once. `expired` is its `exp`, in seconds since the epoch."""
+
+    def __init__(self, expired: int) -> None:
+        super().__init__("the token has expired")
+        self.expired = expired
+
+
+class WrongAudience(InvalidToken):
+    """The token is good elsewhere. `audience` is what it was issued for."""
+
+    def __init__(self, audience: str) -> None:
+        super().__init__(f"the token is for {audience}")
+        self.audience = audience
+
+
+class UnknownAudience(ValueError):
+    """No token is issued for this resource."""
+
+
+class Identity:
+    """One user-assigned identity, its tenant and its signing key, kept in `folder` so that tokens outlive a restart."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "identity.json"
+        if not path.exists():
+            path.touch(mode=0o600)
+            path.write_text(json.dumps(_new_identity()))
+        kept: dict[str, str] = json.loads(path.read_text())
+        self.header = kept["header"]
+        self.tenant_id = kept["tenant_id"]
+        self.client_id = kept["client_id"]
+        self.object_id = kept["object_id"]
+        self._private_key = kept["private_key"]
+        key = serialization.load_pem_private_key(kept["private_key"].encode(), password=None)
+        self._public_key = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
+    def token(self, audience: str, *, client_id: str | None = None, lifetime: int = LIFETIME) -> str:
+        """A signed token for `audience`, good for `lifetime` seconds.
+
+        Raises UnknownAudience for anything but Azure Storage and Azure Resource Manager.
+        """
+        if audience not in STORAGE + RESOURCE_MANAGER + EVENT_GRID:
+            raise UnknownAudience(audience)
+        now = int(time.time())
+        claims = {
+            "aud": audience,
+            "iss": f"https://sts.windows.net/{self.tenant_id}/",
+            # Clocks differ between machines, so a token is good a little before it is issued, as Entra ID's are.
+            "nbf": now - 300,
+            "iat": now,
+            "exp": now + lifetime,
+            "appid": client_id or self.client_id,
+            "oid": self.object_id,
+            "sub": self.object_id,
+            "tid": self.tenant_id,
+            "idtyp": "app",
+            "ver": "1.0",
+        }
+        return jwt.encode(claims, self._private_key, algorithm="RS256")
+
+    def verify(self, token: str, audiences: Iterable[str]) -> dict[str, Any]:
+        """The claims of a token that is good for one of `audiences`.
+
+        Raises ExpiredToken, WrongAudience or InvalidToken.
+        """
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token, self._public_key, algorithms=["RS256"], options={"verify_aud": False, "verify_exp": False}
+            )
+        except jwt.InvalidTokenError as error:
+            raise InvalidToken(str(error)) from error
+        if claims.get("aud") not in tuple(audiences):
+            raise WrongAudience(str(claims.get("aud")))
+        if int(claims.get("exp", 0)) <= time.time():
+            raise ExpiredToken(int(claims.get("exp", 0)))
+        return claims
+
+    def credential(self) -> TokenCredential:
+        """A credential for the SDKs that issues its tokens in this process, for the sandbox's own components."""
+        return _LocalCredential(self)
+
+    def app(self) -> Starlette:
+        """App Service's token endpoint: `GET /msi/token`, api-version 2019-08-01."""
+
+        async def get_token(request: Request) -> Response:
+            if not secrets.compare_digest(request.headers.get("X-IDENTITY-HEADER", ""), self.header):
+                return _refusal(401, "The X-IDENTITY-HEADER header is missing or wrong.")
+            if request.query_params.get("api-version") != API_VERSION:
+                return _refusal(400, f"The api-version query parameter is required and must be {API_VERSION}.")
+            resource = request.query_params.get("resource", "")
+            client_id = request.query_params.get("client_id") or self.client_id
+            try:
+                token = self.token(resource, client_id=client_id)
+            except UnknownAudience:
+                known = ", ".join((*STORAGE, *RESOURCE_MANAGER, *EVENT_GRID))
+                return _refusal(400, f"No token is issued for resource '{resource}'. Known resources: {known}.")
+            return JSONResponse(
+                {
+                    "access_token": token,
+                    "expires_on": str(int(time.time()) + LIFETIME),
+                    "resource": resource,
+                    "token_type": "Bearer",
+                    "client_id": client_id,
+                },
+                headers={"Cache-Control": "no-store"},
+            )
+
+        return Starlette(routes=[Route("/msi/token", get_token)])
+
+
+class _LocalCredential:
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+
+    def get_token(self, *scopes: str, **_: Any) -> AccessToken:
+        audience = scopes[0].removesuffix("/.default")
+        return AccessToken(self._identity.token(audience), int(time.time()) + LIFETIME)
+
+
+def _new_identity() -> dict[str, str]:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return {
+        "header": secrets.token_hex(16).upper(),
+        "tenant_id": str(uuid.uuid4()),
+        "client_id": str(uuid.uuid4()),
+        "object_id": str(uuid.uuid4()),
+        "private_key": pem.decode(),
+    }
+
+
+def _refusal(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"statusCode": status, "message": message}, status_code=status)
