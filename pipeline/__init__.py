@@ -1,0 +1,1 @@
+"""Gallerist: hangs VM images in Azure Compute Galleries."""

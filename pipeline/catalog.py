@@ -1,0 +1,402 @@
+"""The catalog: what may be published, and where. Nothing outside it can be.
+
+It is read whole and every fault in it is reported at once; nothing is done with a catalog that has one.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from pipeline.replication import region_name
+from pipeline.versions import FIRST, Bump, Version
+
+
+class CatalogError(ValueError):
+    """The catalog cannot be used. The message names each field at fault and what it takes; `faults` are those alone."""
+
+    def __init__(self, message: str, faults: list[str] | None = None) -> None:
+        super().__init__(message)
+        self.faults = faults or [message]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _duration(text: Any) -> Any:
+    if isinstance(text, str) and (found := re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())):
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[found[2]]
+        return timedelta(**{unit: int(found[1])})
+    if isinstance(text, timedelta):
+        return text
+    raise ValueError("takes a number and a unit, such as 24h, 180d or 2w")
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+\s*[smhdw]$", "examples": ["24h", "180d"]}),
+]
+Number = Annotated[Version, WithJsonSchema({"type": "string", "pattern": r"^\d+\.\d+\.\d+$", "default": str(FIRST)})]
+Location = Annotated[str, AfterValidator(region_name), StringConstraints(min_length=1, max_length=60)]
+# "names" of galleries and definitions: Microsoft.Compute naming rules.
+ImageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
+DefinitionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,78}[A-Za-z0-9])?$")]
+
+_GALLERY_ID = re.compile(
+    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
+    r"/providers/Microsoft\.Compute/galleries/(?P<name>[A-Za-z0-9]([A-Za-z0-9_.]{0,78}[A-Za-z0-9])?)/?",
+    re.IGNORECASE,
+)
+
+
+class Gallery(_Entry):
+    """An Azure Compute Gallery that exists, by its resource id. `location` is the source region of its versions."""
+
+    id: str
+    location: Location
+
+    @field_validator("id")
+    @classmethod
+    def _is_gallery(cls, value: str) -> str:
+        if not _GALLERY_ID.fullmatch(value):
+            raise ValueError(
+                "takes a gallery's resource id: /subscriptions/…/resourceGroups/…"
+                "/providers/Microsoft.Compute/galleries/NAME"
+            )
+        return value.rstrip("/")
+
+    def _part(self, name: str) -> str:
+        found = _GALLERY_ID.fullmatch(self.id)
+        assert found  # noqa: S101 - the validator has seen to it
+        return found[name]
+
+    @property
+    def subscription(self) -> str:
+        return self._part("subscription")
+
+    @property
+    def resource_group(self) -> str:
+        return self._part("group")
+
+    @property
+    def name(self) -> str:
+        return self._part("name")
+
+
+class OsType(StrEnum):
+    LINUX = "Linux"
+    WINDOWS = "Windows"
+
+
+class OsState(StrEnum):
+    GENERALIZED = "Generalized"
+    SPECIALIZED = "Specialized"
+
+
+class Generation(StrEnum):
+    V1 = "V1"
+    V2 = "V2"
+
+
+class Architecture(StrEnum):
+    X64 = "x64"
+    ARM64 = "Arm64"
+
+
+class SecurityType(StrEnum):
+    """The feature `SecurityType` of an image definition ("Azure Compute Gallery" page)."""
+
+    STANDARD = "Standard"
+    TRUSTED_LAUNCH_SUPPORTED = "TrustedLaunchSupported"
+    TRUSTED_LAUNCH = "TrustedLaunch"
+    CONFIDENTIAL_SUPPORTED = "ConfidentialVMSupported"
+    CONFIDENTIAL = "ConfidentialVM"
+    TRUSTED_LAUNCH_AND_CONFIDENTIAL_SUPPORTED = "TrustedLaunchAndConfidentialVmSupported"
+
+
+# Microsoft's Trusted Launch page: these take a VM, a disk or a snapshot, never a bare VHD.
+NEVER_FROM_VHD = {SecurityType.TRUSTED_LAUNCH, SecurityType.CONFIDENTIAL}
+
+
+class Definition(_Entry):
+    """An image definition: created if absent, verified if present. `name` is the image's own where not given."""
+
+    name: DefinitionName | None = None
+    publisher: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+    offer: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    sku: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    os_type: OsType
+    os_state: OsState = OsState.GENERALIZED
+    hyper_v_generation: Generation = Generation.V2
+    architecture: Architecture = Architecture.X64
+    security_type: SecurityType = SecurityType.STANDARD
+    description: str | None = None
+
+    @model_validator(mode="after")
+    def _generation_fits(self) -> Self:
+        if self.hyper_v_generation is Generation.V1 and self.security_type is not SecurityType.STANDARD:
+            raise ValueError(f"security_type {self.security_type} needs hyper_v_generation V2")
+        if self.hyper_v_generation is Generation.V1 and self.architecture is Architecture.ARM64:
+            raise ValueError("architecture Arm64 needs hyper_v_generation V2")
+        return self
+
+
+class StorageType(StrEnum):
+    STANDARD_LRS = "Standard_LRS"
+    STANDARD_ZRS = "Standard_ZRS"
+    PREMIUM_LRS = "Premium_LRS"
+
+
+class Region(_Entry):
+    """A target region. Azure keeps at most 100 replicas of a version in one."""
+
+    name: Location
+    replicas: Annotated[int, Field(ge=1, le=100)] = 1
+    storage: StorageType = StorageType.STANDARD_LRS
+
+
+class Route(StrEnum):
+    """How a VHD becomes a version: through a managed image, or directly."""
+
+    AUTO = "auto"
+    MANAGED_IMAGE = "managed-image"
+    DIRECT = "direct"
+
+
+class Numbering(_Entry):
+    """How versions are numbered. `start` is the first one."""
+
+    bump: Bump = Bump.PATCH
+    start: Number = FIRST
+
+    @field_validator("start", mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Version:
+        return Version.parse(str(value))
+
+
+class Keep(_Entry):
+    newest: Annotated[int, Field(ge=1)] | None = None
+    days: Annotated[int, Field(ge=1)] | None = None
+
+
+class Drop:
+    """Where the VHDs of an image are dropped: `container/path`; * stays within one folder, ** does not."""
+
+    def __init__(self, pattern: str) -> None:
+        self.container, _, path = pattern.partition("/")
+        self._path = _pattern(path)
+        self.prefix = re.split(r"[*?]", path)[0]
+
+    def takes(self, name: str) -> bool:
+        """Whether the pattern takes a blob of this name in its container."""
+        return bool(self._path.fullmatch(name))
+
+
+class Image(_Entry):
+    """What is published under one name."""
+
+    gallery: str
+    drop: str | None = None
+    sources: list[str] = []
+    """What else a request may name, as patterns of container/path or of resource ids. Where none is given: any VHD of
+    the storage account, and what is in the gallery's own subscription."""
+    definition: Definition
+    route: Route = Route.AUTO
+    version: Numbering = Numbering()
+    regions: list[Region] = []
+    end_of_life: Duration | None = None
+    keep: Keep = Keep()
+
+    @field_validator("drop")
+    @classmethod
+    def _is_pattern(cls, value: str | None) -> str | None:
+        container, _, path = (value or "").partition("/")
+        if value is not None and (not re.fullmatch(r"[a-z0-9](-?[a-z0-9]){2,62}", container) or not path):
+            raise ValueError(
+                "takes container/path, such as vhds/ubuntu-web/*.vhd; * stays within one folder, ** does not"
+            )
+        return value
+
+    @field_validator("regions")
+    @classmethod
+    def _are_distinct(cls, value: list[Region]) -> list[Region]:
+        names = [region.name for region in value]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"names {', '.join(twice)} twice")
+        return value
+
+    @model_validator(mode="after")
+    def _route_fits(self) -> Self:
+        wants = self.definition
+        if self.drop and wants.security_type in NEVER_FROM_VHD:
+            raise ValueError(
+                f"security_type {wants.security_type} takes a VM, a disk or a snapshot, never a VHD: "
+                f"remove drop, or use {wants.security_type}Supported"
+            )
+        if self.route is Route.MANAGED_IMAGE and self._rules_out_managed_image:
+            raise ValueError(
+                "route managed-image cannot be: a managed image is always Generalized and x64; use direct or auto"
+            )
+        return self
+
+    @property
+    def _rules_out_managed_image(self) -> bool:
+        return self.definition.os_state is OsState.SPECIALIZED or self.definition.architecture is Architecture.ARM64
+
+    @property
+    def taken_route(self) -> Literal[Route.MANAGED_IMAGE, Route.DIRECT]:
+        """The route after `auto` is resolved: managed image unless Azure rules it out."""
+        if self.route is Route.DIRECT or self._rules_out_managed_image:
+            return Route.DIRECT
+        return Route.MANAGED_IMAGE
+
+    @cached_property
+    def _dropped(self) -> Drop | None:
+        return Drop(self.drop) if self.drop else None
+
+    def takes(self, container: str, name: str) -> bool:
+        """Whether a blob dropped as `container/name` feeds this image."""
+        return bool(self._dropped and self._dropped.takes(name) and container == self._dropped.container)
+
+    @property
+    def drop_container(self) -> str | None:
+        return self._dropped.container if self._dropped else None
+
+    @property
+    def drop_prefix(self) -> str:
+        """The longest prefix of blob names that a match can have."""
+        return self._dropped.prefix if self._dropped else ""
+
+
+def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
+    parts = re.split(r"(\*\*|\*|\?)", text)
+    wild = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(wild.get(part, re.escape(part)) for part in parts), flags)
+
+
+class Promotion(_Entry):
+    """What may move on, to where, and when."""
+
+    class Target(_Entry):
+        gallery: str
+        definition: DefinitionName | None = None
+
+    from_: Annotated[str, Field(alias="from")]
+    to: Target
+    soak: Duration = timedelta()
+    require: dict[str, str] = {}
+
+
+class Catalog(_Entry):
+    """The whole catalog: galleries, images and promotions by name."""
+
+    galleries: Annotated[dict[str, Gallery], Field(min_length=1)]
+    images: Annotated[dict[ImageName, Image], Field(min_length=1)]
+    promotions: list[Promotion] = []
+
+    @field_validator("images")
+    @classmethod
+    def _galleries_exist(cls, value: dict[str, Image], info: ValidationInfo) -> dict[str, Image]:
+        known = info.data.get("galleries", {})
+        seen: dict[tuple[str, str], str] = {}
+        for name, image in value.items():
+            if known and image.gallery not in known:
+                raise ValueError(f"{name}.gallery: no gallery is named {image.gallery!r}; there are {', '.join(known)}")
+            place = (image.gallery, (image.definition.name or name).lower())
+            if place in seen:
+                raise ValueError(f"{name} and {seen[place]} would publish into the same definition {place[1]}")
+            seen[place] = name
+        return value
+
+    @field_validator("promotions")
+    @classmethod
+    def _ends_exist(cls, value: list[Promotion], info: ValidationInfo) -> list[Promotion]:
+        for n, rule in enumerate(value):
+            if rule.from_ not in info.data.get("images", {rule.from_: None}):
+                raise ValueError(f"{n}.from: no image is named {rule.from_!r}")
+            if rule.to.gallery not in info.data.get("galleries", {rule.to.gallery: None}):
+                raise ValueError(f"{n}.to.gallery: no gallery is named {rule.to.gallery!r}")
+        return value
+
+    def gallery_of(self, image: str) -> Gallery:
+        return self.galleries[self.images[image].gallery]
+
+    def definition_name(self, image: str) -> str:
+        return self.images[image].definition.name or image
+
+    def definition_id(self, image: str) -> str:
+        """The resource id of the definition an image is published into."""
+        return f"{self.gallery_of(image).id}/images/{self.definition_name(image)}"
+
+    def target_regions(self, image: str) -> list[Region]:
+        """Every region a version of `image` is replicated to, the source region always among them.
+
+        Azure refuses a version whose target regions leave out its own location.
+        """
+        regions = self.images[image].regions
+        source = self.gallery_of(image).location
+        if any(region.name == source for region in regions):
+            return regions
+        return [Region(name=source), *regions]
+
+    def allows(self, image: str, source: str) -> bool:
+        """Whether a request may publish `source`, a container/path or a resource id, as `image`."""
+        entry = self.images[image]
+        if entry.sources:
+            return any(_pattern(text, re.IGNORECASE).fullmatch(source) for text in entry.sources) or (
+                bool(entry.drop) and entry.takes(*source.partition("/")[::2])
+            )
+        subscription = f"/subscriptions/{self.gallery_of(image).subscription}/".lower()
+        return not source.startswith("/") or source.lower().startswith(subscription)
+
+    def fed_by(self, container: str, name: str) -> list[str]:
+        """The images that a blob dropped as `container/name` feeds."""
+        return [image for image, entry in self.images.items() if entry.takes(container, name)]
+
+
+def parse_catalog(text: str, source: str = "catalog") -> Catalog:
+    """The catalog in YAML `text`. Raises CatalogError naming every fault; `source` is named in it."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise CatalogError(f"{source} is not YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise CatalogError(f"{source} is empty: it takes galleries and images")
+    try:
+        return Catalog.model_validate(data)
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, e['loc'])) or 'catalog'}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
+        raise CatalogError("\n  ".join([f"{source} has faults:", *faults]), faults) from error
+
+
+def load_catalog(path: Path) -> Catalog:
+    """The catalog in the file at `path`. Raises CatalogError."""
+    try:
+        return parse_catalog(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise CatalogError(f"the catalog {path} cannot be read: {error.strerror}") from error

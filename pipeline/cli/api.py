@@ -1,0 +1,116 @@
+"""The function app's HTTP API, as this command line asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+
+from pipeline.cloud.faults import CloudFault, Conflict, Denied, NotFound, Refused, Unavailable
+from pipeline.cloud.identity import credential
+from pipeline.cloud.retry import cloud_call
+
+Json = dict[str, Any]
+_TIMEOUT = 30.0  # seconds; the app may have to start first
+_PAGE = 200
+_TRANSIENT = {408, 429, 500, 502, 503, 504}
+
+
+class Api:
+    """A function app at `url`. `key` is a function key, `audience` what Entra issues tokens for; either may be None."""
+
+    def __init__(self, url: str, key: str | None, audience: str | None) -> None:
+        self._audience = audience
+        self._client = httpx.Client(
+            base_url=url.rstrip("/").removesuffix("/api") + "/api/",
+            headers={"x-functions-key": key} if key else {},
+            timeout=_TIMEOUT,
+        )
+
+    def publish(self, request: Json) -> Json:
+        """Ask for a publish. The same request, or source, again is the same run."""
+        return self._ask("POST", "publish", body=request)
+
+    def runs(self, limit: int, **wanted: str | None) -> Iterator[Json]:
+        """The newest `limit` runs of those `wanted`: by image, state, since and until."""
+        following: str | None = None
+        while limit > 0:
+            page = self._ask("GET", "runs", {**wanted, "limit": str(min(limit, _PAGE)), "next": following})
+            yield from page["runs"]
+            limit -= len(page["runs"])
+            following = page.get("next")
+            if not following:
+                return
+
+    def run(self, run_id: str) -> Json:
+        return self._ask("GET", f"runs/{quote(run_id, safe='')}")
+
+    def retry(self, run_id: str) -> Json:
+        return self._ask("POST", f"runs/{quote(run_id, safe='')}/retry")
+
+    def cancel(self, run_id: str) -> Json:
+        return self._ask("POST", f"runs/{quote(run_id, safe='')}/cancel")
+
+    def images(self) -> list[Json]:
+        return list(self._ask("GET", "images")["images"])
+
+    def versions(self, image: str, limit: int) -> Json:
+        return self._ask("GET", f"images/{quote(image, safe='')}/versions", {"limit": str(limit)})
+
+    @cloud_call
+    def _ask(self, method: str, path: str, query: Json | None = None, body: Json | None = None) -> Json:
+        """Raises the fault that an answer other than 2xx stands for."""
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        try:
+            answer = self._client.request(method, path, params=given, json=body, headers=self._bearer())
+        except httpx.TransportError as error:
+            raise Unavailable(f"no answer from {self._client.base_url.host}: {error}") from error
+        if not answer.is_success:
+            raise _fault(answer)
+        try:
+            found: Json = answer.json()
+        except ValueError as error:
+            raise Refused(f"{answer.url} does not answer as a Gallerist does: is GALLERIST_URL its address?") from error
+        return found
+
+    def _bearer(self) -> dict[str, str]:
+        if not self._audience:
+            return {}
+        return {"Authorization": f"Bearer {credential().get_token(self._audience.rstrip('/') + '/.default').token}"}
+
+
+def safe_url(url: str) -> str:
+    """`url`, where a key or a token may travel to it. Raises ValueError."""
+    parts = urlsplit(url)
+    here = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    if not parts.netloc or parts.query or parts.scheme not in (("https", "http") if here else ("https",)):
+        raise ValueError("takes an https:// address, such as https://NAME.azurewebsites.net")
+    return url
+
+
+def _fault(answer: httpx.Response) -> CloudFault:
+    try:
+        error = answer.json()["error"]
+        code, message = str(error["code"]), str(error["message"])
+        named = [f"{d['field']}: {d['message']}" for d in error.get("details") or []]
+    except (ValueError, KeyError, TypeError):
+        code, message, named = "", answer.text.strip()[:200] or answer.reason_phrase, []
+    # The message of a request that is refused is its faults in one line.
+    said = "\n  ".join(["the request is refused:", *named]) if named else message or f"HTTP {answer.status_code}"
+    match answer.status_code:
+        case 401 | 403:
+            return Denied(
+                f"the function app refuses this identity ({answer.status_code}): set GALLERIST_KEY to a function key, "
+                "or GALLERIST_AUDIENCE to the app's Application ID URI and sign in (az login)",
+                code or "Denied",
+            )
+        case 404:
+            return NotFound(said, code or "NotFound")
+        case 409 | 412:
+            return Conflict(said, code or "Conflict")
+        case status if status in _TRANSIENT:
+            wait = answer.headers.get("Retry-After", "")
+            return Unavailable(said, code, float(wait) if wait.isdigit() else 0)
+    return Refused(said, code or "Refused")

@@ -1,0 +1,151 @@
+"""Blob storage: what a blob is, a few of its bytes, and its index tags. Never its whole content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote, unquote, urlsplit
+
+from azure.core import PipelineClient
+from azure.core.credentials import TokenCredential
+from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline.policies import BearerTokenCredentialPolicy, HttpLoggingPolicy, UserAgentPolicy
+from azure.core.rest import HttpRequest, HttpResponse
+from azure.storage.blob import BlobProperties, BlobServiceClient
+
+from pipeline.cloud.retry import NO_SDK_RETRIES, cloud_call
+
+_API_VERSION = "2023-11-03"
+FOOTER_LAST = "gallerist_upload"
+"""The metadata of a blob by which its uploader promises that the VHD's footer is the last page written."""
+
+
+@dataclass(frozen=True)
+class BlobFacts:
+    """What storage says of a blob.
+
+    `size` in bytes; `content_md5` in hex; `age` in seconds since the last write; `footer_last` where the uploader
+    promises to write a VHD's footer after all else, so that whoever sees the footer sees the whole.
+    """
+
+    container: str
+    name: str
+    etag: str
+    size: int
+    page_blob: bool
+    kind: str
+    copy_status: str | None
+    content_md5: str | None
+    footer_last: bool
+    age: float
+    tags: dict[str, str]
+
+
+class Blobs:
+    """The blobs of one storage account, the only ones the pipeline touches."""
+
+    def __init__(self, endpoint: str, credential: TokenCredential) -> None:
+        self._endpoint = endpoint
+        self._service = BlobServiceClient(endpoint, credential, **NO_SDK_RETRIES)
+        # BlobClient.download_blob asks for the page ranges of the whole blob after every read of a page blob,
+        # megabytes for a fragmented one; a plain ranged GET sends the bytes asked for and nothing else.
+        self._ranges: PipelineClient[HttpRequest, HttpResponse] = PipelineClient(
+            endpoint,
+            policies=[
+                UserAgentPolicy(),
+                BearerTokenCredentialPolicy(credential, "https://storage.azure.com/.default"),
+                HttpLoggingPolicy(),
+            ],
+        )
+
+    def locate(self, url: str) -> tuple[str, str] | None:
+        """Container and name of the blob at `url`, None where it is not in this account or names no blob.
+
+        A query, which may hold a SAS, is dropped.
+        """
+        base, parts = urlsplit(self._endpoint), urlsplit(url)
+        if (parts.scheme, parts.netloc.lower()) != (base.scheme, base.netloc.lower()):
+            return None
+        path = unquote(parts.path)
+        root = base.path.rstrip("/") + "/"
+        if not path.startswith(root) or any(ord(c) < 32 or ord(c) == 127 for c in path):
+            return None
+        container, _, name = path.removeprefix(root).partition("/")
+        return (container, name) if container and name else None
+
+    def url(self, container: str, name: str) -> str:
+        """The blob's one address, the same whichever door it was named by."""
+        return f"{self._endpoint}/{container}/{quote(name, safe='/~')}"
+
+    @cloud_call
+    def facts(self, container: str, name: str) -> BlobFacts:
+        """What storage says of the blob now. Raises NotFound."""
+        seen: dict[str, str] = {}
+        properties = self._service.get_blob_client(container, name).get_blob_properties(
+            raw_response_hook=lambda response: seen.update(response.http_response.headers)
+        )
+        return _facts(properties, now=_http_date(seen.get("Date") or seen.get("date")))
+
+    @cloud_call
+    def read(self, container: str, name: str, offset: int, length: int, etag: str) -> bytes:
+        """`length` bytes at `offset` of the content that `etag` names. Raises Conflict where it has changed."""
+        request = HttpRequest(
+            "GET",
+            self.url(container, name),
+            headers={
+                "x-ms-range": f"bytes={offset}-{offset + length - 1}",
+                "x-ms-version": _API_VERSION,
+                "If-Match": f'"{etag}"',
+            },
+        )
+        response = self._ranges.send_request(request)
+        if response.status_code not in (200, 206):
+            raise HttpResponseError(response=response)
+        return response.content
+
+    @cloud_call
+    def keep(self, container: str, name: str, text: str) -> None:
+        """Write a small blob, over what had its name."""
+        self._service.get_blob_client(container, name).upload_blob(text.encode(), overwrite=True)
+
+    @cloud_call
+    def metadata(self, container: str, name: str) -> dict[str, str]:
+        """The blob's metadata, names in lower case. Raises NotFound."""
+        found = self._service.get_blob_client(container, name).get_blob_properties().metadata or {}
+        return {key.lower(): value for key, value in found.items()}
+
+    @cloud_call
+    def tag(self, container: str, name: str, tags: dict[str, str]) -> None:
+        """Add index tags to a blob, keeping those it has; the ETag stays. Raises NotFound."""
+        blob = self._service.get_blob_client(container, name)
+        blob.set_blob_tags({**blob.get_blob_tags(), **tags})
+
+    @cloud_call
+    def list(self, container: str, prefix: str) -> list[BlobFacts]:
+        """The blobs whose name begins with `prefix`, with their tags. Raises NotFound for the container."""
+        client = self._service.get_container_client(container)
+        now = datetime.now().astimezone()
+        return [_facts(found, now) for found in client.list_blobs(prefix, include=["tags", "copy"])]
+
+
+def _http_date(value: str | None) -> datetime:
+    return parsedate_to_datetime(value) if value else datetime.now().astimezone()
+
+
+def _facts(properties: BlobProperties, now: datetime) -> BlobFacts:
+    md5 = properties.content_settings.content_md5
+    kind = str(getattr(properties.blob_type, "value", properties.blob_type))
+    return BlobFacts(
+        container=str(properties.container),
+        name=str(properties.name),
+        etag=str(properties.etag).strip('"'),
+        size=int(properties.size),
+        page_blob=kind == "PageBlob",
+        kind=kind,
+        copy_status=properties.copy.status,
+        content_md5=bytes(md5).hex() if md5 else None,
+        footer_last=FOOTER_LAST in (properties.metadata or {}),
+        age=max(0.0, (now - properties.last_modified).total_seconds()),
+        tags=dict(properties.tags or {}),
+    )

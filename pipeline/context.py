@@ -1,0 +1,69 @@
+"""What a stage works with: the settings, the catalog, the edge and the stores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from pipeline.catalog import Catalog, load_catalog
+from pipeline.cloud.blobs import Blobs
+from pipeline.cloud.compute import Compute, DefinitionId, Target
+from pipeline.cloud.events import Topic
+from pipeline.cloud.identity import credential
+from pipeline.cloud.queues import Queues
+from pipeline.cloud.tables import Tables
+from pipeline.ledger import Ledger, Requests, Sources
+from pipeline.runs import Run, RunStore
+from pipeline.settings import Settings, load_settings
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything a stage may touch."""
+
+    settings: Settings
+    catalog: Catalog
+    blobs: Blobs
+    queues: Queues
+    compute: Compute
+    topic: Topic
+    runs: RunStore
+    ledger: Ledger
+    sources: Sources
+    requests: Requests
+
+    def definition(self, run: Run) -> DefinitionId:
+        """Where the run's version goes: what the catalog said when the run began to make things."""
+        return DefinitionId.parse(str(run.definition))
+
+    def targets(self, run: Run) -> list[Target]:
+        """The regions the run's version is to be in."""
+        return [
+            Target(region.name, region.replicas, region.storage.value)
+            for region in self.catalog.target_regions(run.image)
+        ]
+
+
+def connect(settings: Settings, catalog: Catalog) -> Context:
+    """A context over the accounts that `settings` name. Nothing is called yet."""
+    identity = credential()
+    tables = Tables(settings.table_endpoint, identity)
+    return Context(
+        settings=settings,
+        catalog=catalog,
+        blobs=Blobs(settings.blob_endpoint, identity),
+        queues=Queues(settings.queue_endpoint, identity),
+        compute=Compute(settings.arm_endpoint, settings.arm_audience, identity),
+        topic=Topic(settings.events_endpoint, identity),
+        runs=RunStore(tables),
+        ledger=Ledger(tables),
+        sources=Sources(tables),
+        requests=Requests(tables),
+    )
+
+
+@cache
+def context() -> Context:
+    """The context of this process, made at first use. Raises SettingsError or CatalogError."""
+    settings = load_settings()
+    return connect(settings, load_catalog(settings.catalog))

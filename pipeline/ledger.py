@@ -1,0 +1,177 @@
+"""The ledger: which run holds which version of a definition, and who claimed which source.
+
+Both rest on inserts that can succeed once.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from pipeline.cloud.faults import Conflict, NotFound
+from pipeline.cloud.tables import Change, Tables
+from pipeline.versions import LARGEST_PART, Version
+
+TABLE = "ledger"
+SOURCES = "sources"
+_WAITING = "waiting"
+_REQUEST = "request"
+
+
+class Taken(Exception):
+    """Another run has reserved this number."""
+
+
+class Ledger:
+    """Reserved versions. One partition a definition: a row a version, and a row a run, written in one transaction.
+
+    A number that was once reserved is never given again, whatever became of its run.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def held_by(self, definition: str, run: str) -> Version | None:
+        """The number a run has reserved."""
+        try:
+            return Version.parse(str(self._tables.get(TABLE, _partition(definition), _run_key(run))["version"]))
+        except NotFound:
+            return None
+
+    def highest(self, definition: str, within: tuple[int, ...] = ()) -> Version | None:
+        """The highest number ever reserved whose first parts are `within`; one row is read."""
+        row = self._tables.first(TABLE, _partition(definition), _version_prefix(within))
+        return Version.parse(str(row["version"])) if row else None
+
+    def reserve(self, definition: str, version: Version, run: str, source: str, etag: str) -> Version:
+        """Reserve a number for a run. Returns the one it holds: an earlier one, where it had reserved before.
+
+        Raises Taken where another run holds `version`.
+        """
+        partition = _partition(definition)
+        number = {"version": str(version), "run": run}
+        try:
+            self._tables.transact(
+                TABLE,
+                [
+                    Change(
+                        "insert",
+                        {"PartitionKey": partition, "RowKey": _version_key(version), **number}
+                        | {"source": source, "etag": etag},
+                    ),
+                    Change("insert", {"PartitionKey": partition, "RowKey": _run_key(run), **number}),
+                ],
+            )
+        except Conflict as fault:
+            held = self.held_by(definition, run)
+            if held is None:
+                raise Taken(str(version)) from fault
+            return held
+        return version
+
+    def holder(self, definition: str, version: Version) -> str:
+        """The run that holds a number, empty where none does."""
+        try:
+            return str(self._tables.get(TABLE, _partition(definition), _version_key(version))["run"])
+        except NotFound:
+            return ""
+
+    def renounce(self, definition: str, run: str) -> None:
+        """Let a run reserve another number; the one it held stays used."""
+        self._tables.delete(TABLE, _partition(definition), _run_key(run))
+
+
+class Requests:
+    """Which run a request's id names. Rests on an insert that can succeed once."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def name(self, request_id: str, run: str, content: str) -> tuple[str, str]:
+        """Let `request_id` name a run. Returns the run it names and the content it came with, first of all."""
+        key = sha256(request_id.encode()).hexdigest()
+        row = {"PartitionKey": key, "RowKey": _REQUEST, "request": request_id, "run": run, "content": content}
+        try:
+            self._tables.insert(SOURCES, row)
+        except Conflict:
+            row = self._tables.get(SOURCES, key, _REQUEST)
+        return str(row["run"]), str(row["content"])
+
+    def rename(self, request_id: str, run: str) -> None:
+        """Let `request_id` name another run: the one that has its source already."""
+        key = sha256(request_id.encode()).hexdigest()
+        self._tables.merge(SOURCES, {"PartitionKey": key, "RowKey": _REQUEST, "run": run})
+
+
+class Sources:
+    """Who waits for a VHD, and who claimed its content. One partition an image and blob address."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def await_upload(self, image: str, url: str, run: str) -> str:
+        """The run that waits for a VHD: `run`, where none does yet."""
+        partition = _source(image, url)
+        try:
+            self._tables.insert(SOURCES, {"PartitionKey": partition, "RowKey": _WAITING, "run": run, "url": url})
+        except Conflict:
+            try:
+                return str(self._tables.get(SOURCES, partition, _WAITING)["run"])
+            except NotFound:
+                # The other run claimed the VHD this very moment; the event is of what it claimed, or will be told
+                # apart by its ETag.
+                return self.await_upload(image, url, run)
+        return run
+
+    def claimed_by(self, image: str, url: str, etag: str) -> str | None:
+        """The run that claimed this content."""
+        try:
+            return str(self._tables.get(SOURCES, _source(image, url), _content(etag))["run"])
+        except NotFound:
+            return None
+
+    def claim(self, image: str, url: str, etag: str, run: str) -> str:
+        """Claim a content for a run, which then waits no longer. Returns the run that has it."""
+        partition = _source(image, url)
+        row = {"PartitionKey": partition, "RowKey": _content(etag), "run": run, "etag": etag, "url": url}
+        try:
+            self._tables.insert(SOURCES, row)
+            winner = run
+        except Conflict:
+            winner = str(self._tables.get(SOURCES, partition, _content(etag))["run"])
+        self.stop_waiting(image, url, run)
+        return winner
+
+    def stop_waiting(self, image: str, url: str, run: str) -> None:
+        """Let another run wait for this address; nothing where another already does."""
+        partition = _source(image, url)
+        try:
+            if self._tables.get(SOURCES, partition, _WAITING)["run"] == run:
+                self._tables.delete(SOURCES, partition, _WAITING)
+        except NotFound:
+            pass
+
+
+def _partition(definition: str) -> str:
+    # Azure compares resource ids without regard to case; a key may hold no slash.
+    return definition.lower().strip("/").replace("/", "|")
+
+
+def _version_key(version: Version) -> str:
+    # Rows come in the order of their keys: counted down, the highest version is the first.
+    return _version_prefix(version).rstrip("|")
+
+
+def _version_prefix(parts: tuple[int, ...]) -> str:
+    return "v|" + "".join(f"{LARGEST_PART - part:010}|" for part in parts)
+
+
+def _run_key(run: str) -> str:
+    return f"r|{run}"
+
+
+def _source(image: str, url: str) -> str:
+    return f"{image}|{sha256(url.encode()).hexdigest()}"
+
+
+def _content(etag: str) -> str:
+    return f"etag|{sha256(etag.encode()).hexdigest()}"

@@ -1,0 +1,280 @@
+"""A run: one source on its way to one version. Its record, its history, and where both are kept."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from pydantic import BaseModel
+
+from pipeline.cloud.faults import Conflict, NotFound
+from pipeline.cloud.tables import Change, Row, Tables
+from pipeline.replication import RegionProgress
+from pipeline.source import SourceKind
+from pipeline.versions import Wish
+
+TABLE = "runs"
+_LIVE = "live"
+_ALL = "all"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RECORD = "run"
+_HISTORY = "h|"
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+class Stage(StrEnum):
+    """Where a run is. The order is the order they are walked in."""
+
+    AWAITING_UPLOAD = "awaiting_upload"
+    INSPECTING = "inspecting"
+    IMAGING = "imaging"
+    NUMBERING = "numbering"
+    PUBLISHING = "publishing"
+    REPLICATING = "replicating"
+    FINISHING = "finishing"
+    UNDOING = "undoing"
+    """Taking away what a run made that does not succeed; leads to `failed`."""
+    PUBLISHED = "published"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DUPLICATE = "duplicate"
+
+    @property
+    def ended(self) -> bool:
+        return self in _ENDED
+
+
+_ENDED = {Stage.PUBLISHED, Stage.FAILED, Stage.CANCELLED, Stage.DUPLICATE}
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+class DataVhd(BaseModel):
+    """The VHD of a data disk."""
+
+    lun: int
+    container: str
+    blob: str
+    url: str
+
+
+class Run(BaseModel):
+    """The record of a run. What a stage learns or makes is written here before the next stage begins.
+
+    `source` is the VHD's address without any query, or a resource id; `etag` names its content once that is at
+    rest; `operation` is where Azure tracks what the stage last started; `due` is when the next step is to happen.
+    """
+
+    id: str
+    image: str
+    source: str
+    kind: SourceKind = SourceKind.BLOB
+    container: str = ""
+    blob: str = ""
+    """Container and name of the VHD, where the source is one."""
+    data_disks: list[DataVhd] = []
+    wish: Wish | None = None
+    """How to number, where a request says otherwise than the catalog."""
+    request_id: str | None = None
+    tags: dict[str, str] = {}
+    stage: Stage = Stage.AWAITING_UPLOAD
+    generation: int = 1
+    writer: str = ""
+    created: datetime
+    began: datetime
+    """When its time began to count; a retry begins anew."""
+    entered: datetime
+    due: datetime
+    ended: datetime | None = None
+
+    head_seen: bool = False
+    """The VHD's first bytes were written, and looked at."""
+    etag: str | None = None
+    size: int | None = None
+    definition: str | None = None
+    managed_image: str | None = None
+    operation: str | None = None
+    version: str | None = None
+    end_of_life: datetime | None = None
+    regions: list[RegionProgress] = []
+    repairs: dict[str, int] = {}
+    """How often a failed region was dropped and added again."""
+
+    note: str = ""
+    """What the stage waits for, in words."""
+    outcome: Stage = Stage.FAILED
+    """What undoing leads to."""
+    reason: str | None = None
+    """Why the run failed, for a person to act on."""
+    duplicate_of: str | None = None
+    faults: int = 0
+    """Steps in a row that Azure could not answer."""
+
+    @property
+    def image_name(self) -> str:
+        """The managed image's name, which follows from the run so that a step taken twice makes one image."""
+        return f"gallerist-{self.id}"
+
+
+class Happening(BaseModel):
+    """One line of a run's history: what happened in `stage`, and the stage it led to, which may be the same."""
+
+    at: datetime
+    generation: int
+    stage: Stage
+    led_to: Stage
+    note: str = ""
+
+
+def new_run_id(image: str, at: datetime) -> str:
+    """An id that names the image, sorts by time within it, and no other run has."""
+    return f"{image}-{at:%Y%m%d-%H%M%S}-{''.join(secrets.choice(_ALPHABET) for _ in range(5))}"
+
+
+class Overtaken(Exception):
+    """Another delivery has moved this run on; what this one would write is void."""
+
+
+class RunStore:
+    """Runs and their history, in one table.
+
+    The record and its history share a partition, so that a transition and its line in the history are written
+    together or not at all. The partition `live` names the runs that have not ended; a run is entered there before
+    it exists and leaves after it ended.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def begin(self, run: Run) -> bool:
+        """Write a new run down. False where it exists already, whoever began it."""
+        with suppress(Conflict):
+            self._tables.insert(TABLE, {"PartitionKey": _LIVE, "RowKey": run.id, "at": now()})
+        with suppress(Conflict):
+            self._tables.insert(TABLE, {"PartitionKey": _ALL, "RowKey": _newest_first(run), "image": run.image})
+        try:
+            self._tables.transact(
+                TABLE, [Change("insert", _row(run)), Change("insert", _happening(run, run.stage, "begun"))]
+            )
+        except Conflict:
+            return False
+        return True
+
+    def load(self, run_id: str) -> tuple[Run, str] | None:
+        """The run and its ETag, None where there is none of that id."""
+        try:
+            row = self._tables.get(TABLE, run_id, _RECORD)
+        except NotFound:
+            return None
+        return Run.model_validate_json(row["record"]), str(row["etag"])
+
+    def save(self, run: Run, etag: str, *, was: Stage, happened: str | None = None) -> str:
+        """Write the run's next generation down, and a line of history where something happened.
+
+        `was` is the stage it happened in. Returns the record's ETag.
+
+        Raises Overtaken where the run has changed since it was loaded.
+        """
+        run.generation += 1
+        run.writer = secrets.token_hex(8)
+        changes = [Change("replace", _row(run), etag)]
+        if happened is not None:
+            changes.append(Change("insert", _happening(run, was, happened)))
+        try:
+            saved = self._tables.transact(TABLE, changes)[0]
+        except Conflict as fault:
+            # A write whose answer was lost is tried again, and meets itself.
+            current = self.load(run.id)
+            if current is None or current[0].writer != run.writer:
+                raise Overtaken(run.id) from fault
+            saved = current[1]
+        if run.stage.ended:
+            self._tables.delete(TABLE, _LIVE, run.id)
+        return saved
+
+    def revive(self, run_id: str) -> None:
+        """Count a run that had ended among the live ones again."""
+        with suppress(Conflict):
+            self._tables.insert(TABLE, {"PartitionKey": _LIVE, "RowKey": run_id, "at": now()})
+
+    def page(
+        self, *, image: str | None, since: datetime | None, until: datetime | None, after: str | None, limit: int
+    ) -> tuple[list[Run], str | None]:
+        """At most `limit` runs begun from `since` to before `until`, newest first, and where the next page begins.
+
+        `after` is what the page before this one returned. A page may hold fewer where runs were announced and
+        never written down.
+        """
+        first = after + "\x01" if after else _counted_down(until) + "}" if until else ""
+        end = _counted_down(since) + "|\x7f" if since else "\x7f"
+        rows = self._tables.between(TABLE, _ALL, first, end, limit, {"image": image} if image else {})
+        found = [self.load(str(row["RowKey"]).partition("|")[2]) for row in rows]
+        last = str(rows[-1]["RowKey"]) if len(rows) == limit else None
+        return [loaded[0] for loaded in found if loaded], last
+
+    def note_fault(self, run_id: str, fault: str) -> None:
+        """Keep what broke a step, for whoever fails the run for it."""
+        with suppress(NotFound):
+            self._tables.merge(TABLE, {"PartitionKey": run_id, "RowKey": _RECORD, "fault": fault[:2000]})
+
+    def last_fault(self, run_id: str) -> str:
+        """What `note_fault` kept since the run was last saved, empty where nothing."""
+        try:
+            return str(self._tables.get(TABLE, run_id, _RECORD).get("fault", ""))
+        except NotFound:
+            return ""
+
+    def live(self) -> list[tuple[str, datetime]]:
+        """The ids of the runs that have not ended, and of some that just have, with when each was entered."""
+        return [(str(row["RowKey"]), row["at"]) for row in self._tables.rows(TABLE, _LIVE)]
+
+    def forget_live(self, run_id: str) -> None:
+        """Take a run that has ended out of the live ones."""
+        self._tables.delete(TABLE, _LIVE, run_id)
+
+    def history(self, run_id: str) -> list[Happening]:
+        """All that happened to a run, oldest first."""
+        return [
+            Happening(
+                at=row["at"],
+                generation=int(row["generation"]),
+                stage=Stage(row["stage"]),
+                led_to=Stage(row["led_to"]),
+                note=str(row["note"]),
+            )
+            for row in self._tables.rows(TABLE, run_id, _HISTORY)
+        ]
+
+
+def _counted_down(at: datetime) -> str:
+    # Rows come in the order of their keys: counted down, the newest is the first.
+    return f"{10**17 - (at - _EPOCH) // timedelta(microseconds=1):017}"
+
+
+def _newest_first(run: Run) -> str:
+    return f"{_counted_down(run.created)}|{run.id}"
+
+
+def _row(run: Run) -> Row:
+    return {
+        "PartitionKey": run.id,
+        "RowKey": _RECORD,
+        "stage": run.stage.value,
+        "record": run.model_dump_json(),
+    }
+
+
+def _happening(run: Run, was: Stage, note: str) -> Row:
+    return {
+        "PartitionKey": run.id,
+        "RowKey": f"{_HISTORY}{run.generation:08}",
+        "at": now(),
+        "generation": run.generation,
+        "stage": was.value,
+        "led_to": run.stage.value,
+        "note": note,
+    }

@@ -1,0 +1,69 @@
+"""Look into the VHD before anything is made of it."""
+
+from __future__ import annotations
+
+from pipeline.catalog import NEVER_FROM_VHD, OsState, Route
+from pipeline.cloud.faults import Conflict, NotFound
+from pipeline.context import Context
+from pipeline.fit import Unfit, check_boot, check_size
+from pipeline.runs import Run, Stage
+from pipeline.source import SourceKind
+from pipeline.stages.outcome import Go, Outcome, RunFailed
+from pipeline.vhd import FOOTER, HEAD, MIB
+
+CHANGED = (
+    "the VHD was overwritten or deleted while it was being published; the new content, if any, is a run of its own"
+)
+
+
+def inspecting(run: Run, ctx: Context) -> Outcome:
+    """Leaves when the disk fits the definition that the catalog names."""
+    image = ctx.catalog.images[run.image]
+    run.definition = ctx.catalog.definition_id(run.image)
+    if run.kind is not SourceKind.BLOB:
+        return _resource(run, ctx)
+    disk_size = (run.size or 0) - FOOTER
+    try:
+        check_size(disk_size)
+        head = ctx.blobs.read(run.container, run.blob, 0, min(HEAD, run.size or HEAD), run.etag or "")
+        disk = check_boot(head, image.definition.hyper_v_generation)
+    except Unfit as fault:
+        raise RunFailed(str(fault)) from fault
+    except (Conflict, NotFound):
+        raise RunFailed(CHANGED) from None
+    if image.taken_route is Route.MANAGED_IMAGE:
+        run.managed_image = run.image_name
+    elif ctx.settings.vhd_storage_account_id is None:
+        raise RunFailed(
+            "the direct route needs the app setting VHD_STORAGE_ACCOUNT_ID, the storage account's resource id"
+        )
+    able = " and ".join(sorted(disk.generations))
+    return Go(Stage.IMAGING, f"{disk.scheme} disk of {disk_size // MIB} MiB, boots as {able}")
+
+
+def _resource(run: Run, ctx: Context) -> Outcome:
+    wanted, gallery = ctx.catalog.images[run.image].definition, ctx.catalog.gallery_of(run.image)
+    what = run.kind.value.replace("_", " ")
+    try:
+        found = ctx.compute.source(run.kind, run.source)
+    except NotFound:
+        raise RunFailed(f"the {what} {run.source} does not exist any more") from None
+    faults = [
+        f"{name} is {is_}, the definition wants {should}"
+        for name, is_, should in [
+            ("its OS type", found.os_type, wanted.os_type.value),
+            ("its OS state", found.os_state, wanted.os_state.value),
+            ("its generation", found.generation, wanted.hyper_v_generation.value),
+            ("its architecture", found.architecture, wanted.architecture.value),
+            ("its region", found.location, gallery.location),
+        ]
+        if is_ and is_.lower() != should.lower()
+    ]
+    if faults:
+        mend = ""
+        if run.kind is SourceKind.VM and found.os_state == "Specialized" and wanted.os_state is OsState.GENERALIZED:
+            mend = ". To mend it: deprovision the VM, then az vm deallocate and az vm generalize"
+        raise RunFailed(f"the {what} does not fit: {'; '.join(faults)}{mend}")
+    if wanted.security_type in NEVER_FROM_VHD and run.kind is SourceKind.MANAGED_IMAGE:
+        raise RunFailed(f"a {wanted.security_type} definition takes a VM, a disk or a snapshot, never a managed image")
+    return Go(Stage.IMAGING, f"the {what} fits the definition")

@@ -1,0 +1,37 @@
+"""A run that does not succeed takes away what it made."""
+
+from __future__ import annotations
+
+from pipeline.cloud.faults import NotFound
+from pipeline.context import Context
+from pipeline.runs import Run
+from pipeline.stages.finishing import remove_image
+from pipeline.stages.marks import RUN_TAG, mark_source
+from pipeline.stages.outcome import Go, Outcome, Wait
+
+
+def undoing(run: Run, ctx: Context) -> Outcome:
+    """Leaves when neither version nor managed image of this run is left.
+
+    A version that is in `latest` already is published, and stays.
+    """
+    if wait := _remove_version(run, ctx) or remove_image(run, ctx):
+        return wait
+    ctx.sources.stop_waiting(run.image, run.source, run.id)
+    mark_source(run, ctx, run.outcome.value)
+    return Go(run.outcome)
+
+
+def _remove_version(run: Run, ctx: Context) -> Wait | None:
+    if run.version is None:
+        return None
+    at = ctx.definition(run)
+    try:
+        version = ctx.compute.version(at, run.version)
+    except NotFound:
+        return None
+    if version.tags.get(RUN_TAG) != run.id or not version.excluded_from_latest:
+        return None
+    if version.state != "Deleting":
+        ctx.compute.delete_version(at, run.version)
+    return Wait(ctx.settings.poll_seconds, f"version {run.version} is being deleted")

@@ -1,0 +1,236 @@
+"""The API's description, OpenAPI 3.1, made of the models that check what comes in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.replication import RegionState
+from pipeline.requests import PublishRequest
+from pipeline.runs import Stage
+from pipeline.source import SourceKind
+
+NEXT = r"^\d{17}\|[a-z0-9-]{1,80}$"
+"""The form of what leads from one page of runs to the next."""
+_TEXT = {"type": "string"}
+_MAYBE_TEXT = {"type": ["string", "null"]}
+_TIME = {"type": "string", "format": "date-time"}
+_MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
+_RUN_STATES = [stage.value for stage in Stage]
+
+
+def document(base: str) -> dict[str, Any]:
+    """The description of the API whose routes lie under `base`."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Gallerist",
+            "version": "1",
+            "description": "Asks for image versions in Azure Compute Galleries and tells what became of them.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": base}],
+        "security": [{"header": []}, {"query": []}],
+        "paths": _paths(),
+        "components": {
+            "securitySchemes": {
+                "header": {"type": "apiKey", "in": "header", "name": "x-functions-key"},
+                "query": {"type": "apiKey", "in": "query", "name": "code"},
+            },
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _paths() -> dict[str, Any]:
+    run_id = _parameter("id", "path", {"type": "string", "pattern": "^[a-z0-9-]{1,80}$"}, "The run's id.")
+    accepted = _answer("Accepted: the run.", "Accepted", Location={"schema": {"type": "string"}})
+    return {
+        "/publish": {
+            "post": _operation(
+                "publish",
+                "Ask for a version. The same request_id or source again is the same run.",
+                {"202": accepted, **_errors(400, 409)},
+                requestBody={
+                    "required": True,
+                    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/PublishRequest"}}},
+                },
+            )
+        },
+        "/runs": {
+            "get": _operation(
+                "listRuns",
+                "The runs, newest first, a page at a time.",
+                {"200": _answer("A page of runs.", "Runs"), **_errors(400)},
+                parameters=[
+                    _parameter("image", "query", _TEXT, "Only runs of this image."),
+                    _parameter("state", "query", {"enum": [*_RUN_STATES, "live", "ended"]}, "Only runs in this state."),
+                    _parameter("since", "query", _TIME, "Only runs created then or later."),
+                    _parameter("until", "query", _TIME, "Only runs created before then."),
+                    _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 200}, "Runs a page."),
+                    _parameter(
+                        "next", "query", {"type": "string", "pattern": NEXT}, "What the page before this one gave."
+                    ),
+                ],
+            )
+        },
+        "/runs/{id}": {
+            "get": _operation(
+                "showRun",
+                "One run with its history.",
+                {"200": _answer("The run.", "RunWithHistory"), **_errors(404)},
+                parameters=[run_id],
+            )
+        },
+        "/runs/{id}/retry": {
+            "post": _operation(
+                "retryRun",
+                "Let a run that failed or was cancelled go on, with its source and number.",
+                {"202": accepted, **_errors(404, 409)},
+                parameters=[run_id],
+            )
+        },
+        "/runs/{id}/cancel": {
+            "post": _operation(
+                "cancelRun",
+                "Let a run end, and undo what it made.",
+                {"202": accepted, **_errors(404, 409)},
+                parameters=[run_id],
+            )
+        },
+        "/images": {
+            "get": _operation("listImages", "The images of the catalog.", {"200": _answer("The images.", "Images")})
+        },
+        "/images/{image}/versions": {
+            "get": _operation(
+                "listVersions",
+                "The versions of an image, highest first, with their replication.",
+                {"200": _answer("The versions.", "Versions"), **_errors(400, 404)},
+                parameters=[
+                    _parameter(
+                        "image",
+                        "path",
+                        {"type": "string", "pattern": "^[a-z0-9-]{1,40}$"},
+                        "The image, by the catalog.",
+                    ),
+                    _parameter(
+                        "limit", "query", {"type": "integer", "minimum": 1, "maximum": 100}, "Versions at most."
+                    ),
+                ],
+            )
+        },
+        "/openapi.json": {
+            "get": {
+                **_operation("describe", "This description.", {"200": {"description": "OpenAPI 3.1."}}),
+                "security": [],
+            }
+        },
+    }
+
+
+def _operation(name: str, summary: str, answers: dict[str, Any], **rest: Any) -> dict[str, Any]:
+    always = {"401": {"description": "No key, or another."}} if name != "describe" else {}
+    return {"operationId": name, "summary": summary, "responses": {**answers, **always, **_errors(502, 503)}, **rest}
+
+
+def _parameter(name: str, where: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": where, "required": where == "path", "schema": schema, "description": description}
+
+
+def _answer(description: str, schema: str, **headers: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "description": description,
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}},
+    }
+    return found | ({"headers": headers} if headers else {})
+
+
+def _errors(*statuses: int) -> dict[str, Any]:
+    said = {
+        400: "A field is wrong; each is named.",
+        404: "There is none of that name.",
+        409: "It contradicts what is.",
+        502: "Azure refused the pipeline.",
+        503: "Azure does not answer now.",
+    }
+    return {str(status): _answer(said[status], "Error") for status in statuses}
+
+
+def _object(required: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": required, "required": list(required)}
+
+
+def _list(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+def _schemas() -> dict[str, Any]:
+    request = PublishRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    regions = _list({"$ref": "#/components/schemas/RegionProgress"})
+    tags = {"type": "object", "additionalProperties": _TEXT}
+    source = _object({"kind": {"enum": [kind.value for kind in SourceKind]}, "id": _TEXT, "etag": _MAYBE_TEXT})
+    run = {
+        "run": _TEXT,
+        "image": _TEXT,
+        "state": {"enum": _RUN_STATES},
+        "source": source,
+        "version": _MAYBE_TEXT,
+        "definition": _MAYBE_TEXT,
+        "regions": regions,
+        "created": _TIME,
+        "entered": _TIME,
+        "due": _TIME,
+        "ended": _MAYBE_TIME,
+        "note": _TEXT,
+        "reason": _MAYBE_TEXT,
+        "duplicate_of": _MAYBE_TEXT,
+        "request_id": _MAYBE_TEXT,
+        "tags": tags,
+        "url": _TEXT,
+    }
+    state = {"enum": _RUN_STATES}
+    happening = _object(
+        {"at": _TIME, "generation": {"type": "integer"}, "stage": state, "led_to": state, "note": _TEXT}
+    )
+    region = _object({"name": _TEXT, "replicas": {"type": "integer"}, "storage": _TEXT})
+    version = {
+        "version": _TEXT,
+        "state": _TEXT,
+        "excluded_from_latest": {"type": "boolean"},
+        "published": _MAYBE_TIME,
+        "end_of_life": _MAYBE_TIME,
+        "regions": regions,
+        "run": _MAYBE_TEXT,
+        "source": _MAYBE_TEXT,
+        "tags": tags,
+    }
+    image = {
+        "image": _TEXT,
+        "gallery": _TEXT,
+        "definition": _TEXT,
+        "drop": _MAYBE_TEXT,
+        "route": _TEXT,
+        "regions": _list(region),
+    }
+    fault = _object({"field": _TEXT, "message": _TEXT})
+    error = {"code": _TEXT, "message": _TEXT}
+    return {
+        **request.pop("$defs"),
+        "PublishRequest": request,
+        "RegionProgress": _object(
+            {
+                "region": _TEXT,
+                "state": {"enum": [state.value for state in RegionState]},
+                "progress": {"type": "integer", "minimum": 0, "maximum": 100},
+                "details": _TEXT,
+            }
+        ),
+        "Run": _object(run),
+        "RunWithHistory": _object(run | {"history": _list(happening)}),
+        "Runs": _object({"runs": _list({"$ref": "#/components/schemas/Run"}), "next": _MAYBE_TEXT}),
+        "Accepted": _object({"run": _TEXT, "image": _TEXT, "state": state, "url": _TEXT}),
+        "Images": _object({"images": _list(_object(image))}),
+        "Versions": _object({"image": _TEXT, "versions": _list(_object(version))}),
+        "Error": _object(
+            {"error": {"type": "object", "properties": error | {"details": _list(fault)}, "required": list(error)}}
+        ),
+    }
