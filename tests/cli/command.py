@@ -1,0 +1,55 @@
+"""The command line as a person or a build runs it: a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.azure import Azure
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The one document on standard output."""
+        (line,) = self.out.splitlines()
+        return json.loads(line)
+
+
+def environment(azure: Azure, **more: str) -> dict[str, str]:
+    """What a shell has set for Gallerist, and for signing in."""
+    signed_in = ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "AZURE_TOKEN_CREDENTIALS", "REQUESTS_CA_BUNDLE", "CATALOG")
+    return {
+        "PATH": os.environ["PATH"],
+        **{name: azure.env[name] for name in signed_in},
+        "GALLERIST_STORAGE": azure.env["Storage__blobServiceUri"],
+        **more,
+    }
+
+
+def begin(azure: Azure, *arguments: object, **more: str) -> subprocess.Popen[str]:
+    """Start `gallerist`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *map(str, arguments)],
+        cwd=ROOT, env=environment(azure, **more), text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def gallerist(azure: Azure, *arguments: object, **more: str) -> Ended:
+    """Run `gallerist` to its end."""
+    process = begin(azure, *arguments, **more)
+    out, err = process.communicate(timeout=100)
+    return Ended(process.returncode, out, err)

@@ -1,0 +1,164 @@
+"""The sandbox for tests: real SDKs on the real wire, on loopback."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.context import Context, connect
+from pipeline.settings import load_settings
+from sandbox.arm.gateway import Gateway
+from sandbox.up import Options, Sandbox
+from tests.azure import Azure
+from tests.description import ABSENT, SPECIFICATION, Judge
+from tests.recordings import replayed
+
+SUBSCRIPTION = "/subscriptions/00000000-0000-4000-8000-00000000000a"
+KINDS: dict[str, dict[str, Any]] = {
+    "web": {
+        "definition": {"hyper_v_generation": "V2", "security_type": "TrustedLaunchSupported"},
+        "regions": [{"name": "westeurope", "replicas": 2}, {"name": "northeurope"}, {"name": "swedencentral"}],
+        "end_of_life": "180d",
+    },
+    "bios": {"definition": {"hyper_v_generation": "V1"}},
+    "arm": {"definition": {"architecture": "Arm64"}, "version": {"bump": "minor"}},
+    "lost": {"gallery": "missing"},
+}
+EACH = 200
+
+judge = Judge()
+_elsewhere: Counter[str] = Counter()  # what other workers counted
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _described() -> Iterator[None]:
+    """All that the emulated ARM answers in this process is judged by Microsoft's API description, where it is at hand."""
+    with pytest.MonkeyPatch.context() as patch:
+        if SPECIFICATION.exists():
+            patch.setattr(Gateway, "app", judge.watching(Gateway.app))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _as_described() -> Iterator[None]:
+    """A test fails where ARM answered it otherwise than described."""
+    known = len(judge.violations)
+    yield
+    assert not judge.violations[known:], "\n".join(judge.violations[known:])
+
+
+def _counts() -> Counter[str]:
+    return Counter(replayed, judged=judge.judged, undescribed=judge.undescribed)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["arm"] = dict(_counts())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _elsewhere.update(getattr(node, "workeroutput", {}).get("arm", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    counts = _elsewhere + _counts()
+    if not SPECIFICATION.exists():
+        terminalreporter.write_line(f"answers of the emulated ARM are not judged: {ABSENT}")
+    elif counts:
+        terminalreporter.write_line(
+            f"answers of the emulated ARM: {counts['judged']} judged by the API description, {counts['undescribed']} of "
+            f"a kind it does not describe; recorded exchanges: {counts['match']} alike, {counts['differ']} not"
+        )
+
+
+def _catalog(path: Path) -> Path:
+    images = {}
+    for kind, entry in KINDS.items():
+        for n in range(EACH):
+            name = f"{kind}-{n:03}"
+            definition = {"publisher": "Contoso", "offer": kind, "sku": name, "os_type": "Linux"}
+            images[name] = {
+                "gallery": "staging",
+                "drop": f"vhds/{name}/*.vhd",
+                **entry,
+                "definition": definition | entry.get("definition", {}),
+            }
+    galleries = f"{SUBSCRIPTION}/resourceGroups/rg-images/providers/Microsoft.Compute/galleries"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "galleries": {
+                    "staging": {"id": f"{galleries}/galStaging", "location": "westeurope"},
+                    "missing": {"id": f"{galleries}/galMissing", "location": "westeurope"},
+                },
+                "images": images,
+            }
+        )
+    )
+    return path
+
+
+def start(folder: Path, **options: Any) -> Sandbox:
+    """A sandbox for tests: quick, quiet, with a catalog of images enough for all of them."""
+    settings = {
+        "UPLOAD_SETTLE_SECONDS": "0",
+        "POLL_SECONDS": "1",
+        "POLL_MAX_SECONDS": "2",
+        "SWEEP_GRACE_SECONDS": "2",
+        "SWEEP_SCHEDULE": "*/2 * * * * *",
+        "AzureFunctionsJobHost__extensions__queues__visibilityTimeout": "00:00:01",
+    } | options.pop("settings", {})
+    sandbox = Sandbox(
+        Options(
+            state_dir=folder / "state",
+            catalog=_catalog(folder / "catalog.yaml"),
+            seed_galleries=["staging"],
+            quiet=True,
+            settings=settings,
+            **options,
+        )
+    )
+    sandbox.start()
+    return sandbox
+
+
+@pytest.fixture(scope="session")
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    """Azure with two functions hosts that run the app: what is dropped is published."""
+    sandbox = start(
+        tmp_path_factory.mktemp("hosted"), time_scale=400, instances=2, settings={"UPLOAD_SETTLE_SECONDS": "1"}
+    )
+    yield Azure(sandbox)
+    sandbox.stop()
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    """Azure with no functions host and no events: a test takes each step itself."""
+    sandbox = start(tmp_path_factory.mktemp("bare"), time_scale=4000, host=False, events="none")
+    yield Azure(sandbox)
+    sandbox.stop()
+
+
+@pytest.fixture
+def ctx(bare: Azure, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """The pipeline, connected to `bare`."""
+    return connected(bare, monkeypatch)
+
+
+def connected(azure: Azure, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """The pipeline in this process, connected as the function app is."""
+    from pipeline.cloud.identity import credential
+
+    for name, value in azure.env.items():
+        if os.environ.get(name) != value:
+            credential.cache_clear()
+        monkeypatch.setenv(name, value)
+    return connect(load_settings(), azure.sandbox.catalog)

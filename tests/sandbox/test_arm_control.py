@@ -1,0 +1,336 @@
+"""Control of the emulator: the request log, faults, and the fates of replications."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from arm_server import GROUP, LOCATION, Arm, Storage, Web, running_arm, version_body
+from azure.core.exceptions import HttpResponseError, ServiceResponseError
+
+from sandbox import tls
+from sandbox.arm import replication
+from sandbox.arm.clock import Clock, timestamp
+from sandbox.arm.resource import Resource
+from sandbox.arm.store import Store
+from sandbox.identity import Identity
+
+pytest_plugins = ["arm_fixtures"]
+
+
+@pytest.fixture(scope="module")
+def slow_session(
+    tmp_path_factory: pytest.TempPathFactory,
+    arm_identity: Identity,
+    arm_storage: Storage,
+    arm_certificates: tls.Certificates,
+) -> Iterator[Arm]:
+    """An emulator in which a version takes seconds, so that it can be watched."""
+    state_dir = tmp_path_factory.mktemp("slow")
+    with running_arm(state_dir, 300.0, arm_identity, arm_storage, arm_certificates) as arm:
+        yield arm
+
+
+@pytest.fixture
+def slow_web(slow_session: Arm, request: pytest.FixtureRequest) -> Web:
+    slow_session.reset()
+    gallery = request.node.name.replace("[", "_").replace("]", "")
+    slow_session.put_gallery(gallery)
+    slow_session.put_definition(gallery)
+    return Web(slow_session, gallery)
+
+
+def states(version: dict[str, Any]) -> dict[str, str]:
+    return {one["region"]: one["state"] for one in version["properties"]["replicationStatus"]["summary"]}
+
+
+class TestRequests:
+    def test_log(self, arm: Arm) -> None:
+        arm.send("GET", arm.path("galleries", "none"))
+        arm.send("GET", arm.path("images"))
+        arm.http.get("/sandbox/faults")
+        log = arm.http.get("/sandbox/requests", headers={"Authorization": ""}).json()
+        assert [(one["method"], one["status"]) for one in log] == [("GET", 404), ("GET", 200)]
+        assert log[0]["path"] == f"{arm.path('galleries', 'none')}?api-version=2026-03-03"
+        assert set(log[0]) == {"index", "time", "method", "path", "status", "duration", "request_id"}
+        assert arm.http.get("/sandbox/requests", params={"since": log[0]["index"]}).json() == log[1:]
+        assert arm.http.get("/sandbox/requests", params={"path": "/images"}).json() == log[1:]
+        assert arm.http.get("/sandbox/requests", params={"method": "PUT|POST"}).json() == []
+        assert arm.http.get("/sandbox/requests", params={"path": "("}).status_code == 400
+        assert arm.http.delete("/sandbox/requests").status_code == 204
+        assert arm.http.get("/sandbox/requests").json() == []
+
+
+class TestFaults:
+    def add(self, arm: Arm, *rules: dict[str, Any]) -> list[int]:
+        answer = arm.http.post("/sandbox/faults", json=list(rules))
+        assert answer.status_code == 201, answer.text
+        ids: list[int] = answer.json()["ids"]
+        return ids
+
+    def test_status(self, arm: Arm) -> None:
+        rule = {
+            "method": "PUT",
+            "path": "/galleries/[^/]+$",
+            "status": 429,
+            "headers": {"Retry-After": "2"},
+            "times": 2,
+        }
+        (number,) = self.add(arm, rule)
+        path = arm.path("galleries", "galFault")
+        assert arm.send("GET", path).status_code == 404
+        for _ in range(2):
+            struck = arm.send("PUT", path, json={"location": LOCATION})
+            assert (struck.status_code, struck.headers["Retry-After"]) == (429, "2")
+            assert struck.json()["error"]["code"] == "TooManyRequests"
+        assert arm.send("PUT", path, json={"location": LOCATION}).status_code == 201
+        assert arm.http.get("/sandbox/faults").json() == [{"id": number, "hits": 2, **rule}]
+        log = arm.http.get("/sandbox/requests").json()
+        assert [one["status"] for one in log] == [404, 429, 429, 201]
+
+    def test_body(self, arm: Arm) -> None:
+        self.add(arm, {"status": 503, "body": {"error": {"code": "ServerBusy", "message": "later"}}})
+        with pytest.raises(HttpResponseError) as failed:
+            arm.compute.galleries.get(GROUP, "none")
+        assert (failed.value.status_code, failed.value.error.code) == (503, "ServerBusy")
+
+    def test_retries_of_the_sdk_get_through(self, arm: Arm) -> None:
+        self.add(arm, {"path": "galRetried", "status": 500, "times": 2})
+        client = arm.client(retry_total=3, retry_backoff_factor=0)
+        client.galleries.begin_create_or_update(GROUP, "galRetried", {"location": LOCATION}).result()
+        assert arm.http.get("/sandbox/faults").json()[0]["hits"] == 2
+
+    def test_latency(self, arm: Arm) -> None:
+        self.add(arm, {"latency": 0.3, "times": 1})
+        started = time.perf_counter()
+        assert arm.send("GET", arm.path("galleries", "none")).status_code == 404
+        assert time.perf_counter() - started >= 0.3
+        assert arm.http.get("/sandbox/requests").json()[0]["duration"] >= 0.3
+
+    @pytest.mark.parametrize(("drop", "status"), [("before", 404), ("after", 200)])
+    def test_drop(self, arm: Arm, drop: str, status: int) -> None:
+        path = arm.path("galleries", f"galDrop{drop}")
+        self.add(arm, {"method": "PUT", "drop": drop, "times": 2})
+        with pytest.raises(httpx.TransportError):
+            arm.send("PUT", path, json={"location": LOCATION})
+        assert arm.send("GET", path).status_code == status
+        with pytest.raises(ServiceResponseError):
+            arm.compute.galleries.begin_create_or_update(GROUP, f"galDrop{drop}", {"location": LOCATION})
+        assert arm.send("PUT", path, json={"location": LOCATION}).status_code in (200, 201)
+        assert arm.http.get("/sandbox/requests").json()[0]["status"] is None
+
+    def test_probability_is_repeatable(self, arm: Arm) -> None:
+        def strike() -> list[int]:
+            self.add(arm, {"probability": 0.5, "seed": 7, "status": 500})
+            found = [arm.send("GET", arm.path("galleries", "none")).status_code for _ in range(30)]
+            arm.http.delete("/sandbox/faults")
+            return found
+
+        first = strike()
+        assert first == strike()
+        assert 5 < first.count(500) < 25
+
+    @pytest.mark.parametrize(
+        ("rule", "field"),
+        [
+            ({}, "one of status, latency and drop is required"),
+            ({"status": 99}, "status"),
+            ({"status": 500, "times": 0}, "times"),
+            ({"status": 500, "path": "("}, "path"),
+            ({"status": 500, "probability": 2}, "probability"),
+            ({"drop": "sometimes"}, "drop"),
+            ({"status": 500, "methd": "PUT"}, "methd"),
+        ],
+    )
+    def test_bad_rules(self, arm: Arm, rule: dict[str, Any], field: str) -> None:
+        answer = arm.http.post("/sandbox/faults", json=rule)
+        assert answer.status_code == 400
+        assert field in answer.text
+        assert arm.http.get("/sandbox/faults").json() == []
+
+
+class TestReplication:
+    def fate(self, arm: Arm, path: str | None = None, **regions: dict[str, Any]) -> None:
+        rule: dict[str, Any] = {"regions": {name.replace("any", "*"): fate for name, fate in regions.items()}}
+        answer = arm.http.post("/sandbox/replication", json=rule | ({"path": path} if path else {}))
+        assert answer.status_code == 201, answer.text
+
+    def test_progress(self, slow_web: Web, arm_vhd: str) -> None:
+        image = slow_web.arm.put_image("imgSlow", arm_vhd)
+        self.fate(slow_web.arm, westeurope={"seconds": 0.4}, northeurope={"seconds": 0.8})
+        answer = slow_web.put("1.0.0", version_body(image, "northeurope", LOCATION))
+        busy = slow_web.put("1.0.0", version_body(image))
+        assert (busy.status_code, busy.json()["error"]["code"]) == (409, "Conflict")
+        seen: list[dict[str, Any]] = []
+        while True:
+            version = slow_web.get("1.0.0")["properties"]
+            seen.append(version["replicationStatus"])
+            if version["provisioningState"] != "Creating":
+                break
+            time.sleep(0.02)
+        assert slow_web.arm.finish(answer)["status"] == "Succeeded"
+        assert seen[0]["aggregatedState"] == "InProgress"
+        assert seen[-1]["aggregatedState"] == "Completed"
+        for region in (0, 1):
+            progress = [status["summary"][region]["progress"] for status in seen]
+            assert progress == sorted(progress)
+            assert progress[0] < 50
+            assert len(set(progress)) > 5
+            for status in seen:
+                one = status["summary"][region]
+                assert (one["progress"] == 100) == (one["state"] == "Completed")
+        # The source region is there first, wherever it stands in the list
+        assert any([one["state"] for one in status["summary"]] == ["Replicating", "Completed"] for status in seen)
+
+    def test_failed_region_and_its_repair(self, arm_web: Web, arm_image: str) -> None:
+        self.fate(arm_web.arm, northeurope={"seconds": 0, "outcome": "Failed", "fails_at": 40, "times": 1})
+        regions = (LOCATION, "northeurope")
+        operation = arm_web.arm.finish(arm_web.put("1.0.0", version_body(arm_image, *regions)))
+        assert operation["status"] == "Failed"
+        assert operation["error"]["message"] == (
+            "Gallery replication jobs failed in one or more regions. The failing regions' details are as follows: "
+            "'{region:northeurope, detail:Failed with internal server error.}'. If retry does not work, then please do "
+            "an update by removing the failed regions and update again by adding them back."
+        )
+        failed = arm_web.get("1.0.0")
+        assert failed["properties"]["provisioningState"] == "Failed"
+        assert failed["properties"]["replicationStatus"]["aggregatedState"] == "Failed"
+        assert failed["properties"]["replicationStatus"]["summary"][1] == {
+            "region": "northeurope",
+            "state": "Failed",
+            "details": "Failed with internal server error.",
+            "progress": 40,
+        }
+        dropped = arm_web.made("1.0.0", version_body(None, LOCATION))
+        assert dropped["properties"]["provisioningState"] == "Succeeded"
+        assert states(dropped) == {"westeurope": "Completed"}
+        healed = arm_web.made("1.0.0", version_body(None, *regions))
+        assert healed["properties"]["provisioningState"] == "Succeeded"
+        assert states(healed) == {"westeurope": "Completed", "northeurope": "Completed"}
+
+    def test_retry_of_a_failed_region(self, arm_web: Web, arm_image: str) -> None:
+        self.fate(arm_web.arm, any={"seconds": 0, "outcome": "Failed", "details": "full", "times": 1})
+        failed = arm_web.made("1.0.0", version_body(arm_image))
+        assert failed["properties"]["replicationStatus"]["summary"][0]["details"] == "full"
+        assert arm_web.made("1.0.0", version_body(None))["properties"]["provisioningState"] == "Succeeded"
+
+    def test_added_region_starts_over(self, arm_web: Web, arm_image: str) -> None:
+        arm_web.made("1.0.0", version_body(arm_image, LOCATION, "eastus"))
+        dropped = version_body(None, LOCATION)
+        dropped["properties"]["safetyProfile"] = {"allowDeletionOfReplicatedLocations": True}
+        arm_web.made("1.0.0", dropped)
+        self.fate(arm_web.arm, eastus={"seconds": 0.3})
+        answer = arm_web.put("1.0.0", version_body(None, LOCATION, "eastus"))
+        assert states(arm_web.get("1.0.0")) == {"westeurope": "Completed", "eastus": "Replicating"}
+        arm_web.arm.finish(answer)
+        assert states(arm_web.get("1.0.0")) == {"westeurope": "Completed", "eastus": "Completed"}
+
+    def test_stalled_region(self, arm_web: Web, arm_image: str) -> None:
+        self.fate(arm_web.arm, eastus={"seconds": 0, "outcome": "Stalled", "fails_at": 30})
+        answer = arm_web.put("1.0.0", version_body(arm_image, LOCATION, "eastus"))
+        time.sleep(0.2)
+        assert arm_web.arm.http.get(answer.headers["Azure-AsyncOperation"]).json()["status"] == "InProgress"
+        version = arm_web.get("1.0.0")["properties"]
+        assert version["provisioningState"] == "Creating"
+        assert version["replicationStatus"]["summary"][1] == {
+            "region": "eastus",
+            "state": "Replicating",
+            "progress": 30,
+        }
+        deleted = arm_web.arm.send("DELETE", arm_web.path("1.0.0"))
+        assert deleted.status_code == 202
+        assert arm_web.arm.http.get(answer.headers["Azure-AsyncOperation"]).json()["status"] == "Canceled"
+        assert arm_web.arm.finish(deleted)["status"] == "Succeeded"
+
+    def test_rules_choose_their_versions(self, arm_web: Web, arm_image: str) -> None:
+        self.fate(arm_web.arm, path="/versions/2\\.", any={"seconds": 0, "outcome": "Failed"})
+        first = arm_web.made("1.0.0", version_body(arm_image))
+        second = arm_web.made("2.0.0", version_body(arm_image))
+        assert [one["properties"]["provisioningState"] for one in (first, second)] == ["Succeeded", "Failed"]
+        assert arm_web.arm.http.delete("/sandbox/replication").status_code == 204
+        assert arm_web.arm.http.get("/sandbox/replication").json() == []
+
+    @pytest.mark.parametrize(
+        ("rule", "field"),
+        [
+            ({}, "regions"),
+            ({"regions": {"atlantis": {}}}, "atlantis"),
+            ({"regions": {"eastus": {"outcome": "Lost"}}}, "outcome"),
+            ({"regions": {"eastus": {"seconds": -1}}}, "seconds"),
+            ({"regions": {"eastus": {"fails_at": 100}}}, "fails_at"),
+            ({"regions": {"eastus": {}}, "path": "("}, "path"),
+        ],
+    )
+    def test_bad_rules(self, arm: Arm, rule: dict[str, Any], field: str) -> None:
+        answer = arm.http.post("/sandbox/replication", json=rule)
+        assert answer.status_code == 400
+        assert field in answer.text
+
+    def test_deletion_marks_the_version(self, slow_web: Web, arm_vhd: str) -> None:
+        image = slow_web.arm.put_image("imgMarked", arm_vhd)
+        self.fate(slow_web.arm, any={"seconds": 0})
+        slow_web.made("1.0.0", version_body(image))
+        deleted = slow_web.arm.send("DELETE", slow_web.path("1.0.0"))
+        assert slow_web.get("1.0.0")["properties"]["provisioningState"] == "Deleting"
+        refused = slow_web.put("1.0.0", version_body(image)).json()["error"]
+        assert refused["code"] == "OperationNotAllowed"
+        assert "since it is marked for deletion" in refused["message"]
+        nested = slow_web.arm.send("DELETE", slow_web.arm.path("galleries", slow_web.gallery, "images", "web"))
+        assert nested.status_code == 409
+        monitored = slow_web.arm.http.get(deleted.headers["Location"])
+        assert (monitored.status_code, monitored.content) == (202, b"")
+        slow_web.arm.finish(deleted)
+        assert slow_web.put("1.0.0", version_body(image)).status_code == 201
+
+
+class TestTime:
+    def test_scale(self) -> None:
+        start = datetime(2025, 1, 7, 5, 56, 46, 464840, tzinfo=UTC)
+        clock = Clock(100)
+        assert clock.after(start, 429) == start + timedelta(seconds=4.29)
+        assert [Clock(scale).retry_after(60) for scale in (1, 7, 100, 10_000)] == [60, 9, 1, 1]
+        assert timestamp(start) == "2025-01-07T05:56:46.46484+00:00"
+        with pytest.raises(ValueError, match="greater than 0"):
+            Clock(0)
+
+    def test_replication_grows_with_size_and_regions(self) -> None:
+        start = datetime(2025, 1, 7, tzinfo=UTC)
+        clock = Clock(1)
+
+        def lasts(regions: int, size_gb: int) -> float:
+            plan = replication.planned(
+                [f"r{n}" for n in range(regions)], start, clock, size_gb=size_gb, shallow=False, rule_for=lambda _: None
+            )
+            end = replication.ends(plan.values(), start, clock, 0)
+            assert end is not None
+            return (end - start).total_seconds()
+
+        assert 315 <= lasts(1, 1) < lasts(1, 30) < lasts(2, 30) < lasts(3, 127)
+        assert 400 <= lasts(1, 30) <= 541
+
+
+def test_concurrent_puts_make_one_version(arm_web: Web, arm_image: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: arm_web.put("1.0.0", version_body(arm_image)).status_code, range(16)))
+    assert answers.count(201) == 1
+    assert set(answers) <= {200, 201, 409}
+
+
+def test_nothing_is_kept_of_a_refused_change(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+
+    def interrupted() -> None:
+        with store.transaction():
+            store.put("key", Resource(id="key", name="n", type="t", location="l"))
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        interrupted()
+    assert store.resource("key") is None
+    store.close()

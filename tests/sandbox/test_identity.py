@@ -1,0 +1,125 @@
+"""The identity endpoint, and the tokens it issues."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import jwt
+import pytest
+from arm_server import serving
+from azure.identity import ManagedIdentityCredential
+
+from sandbox import tls
+from sandbox.identity import (
+    RESOURCE_MANAGER,
+    STORAGE,
+    ExpiredToken,
+    Identity,
+    InvalidToken,
+    UnknownAudience,
+    WrongAudience,
+)
+
+pytest_plugins = ["arm_fixtures"]
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> Identity:
+    return Identity(tmp_path_factory.mktemp("own"))
+
+
+@pytest.fixture(scope="module")
+def endpoint(identity: Identity, arm_certificates: tls.Certificates) -> Iterator[httpx.Client]:
+    trusted = ssl.create_default_context(cafile=str(arm_certificates.ca_bundle))
+    with (
+        serving(identity.app(), arm_certificates) as url,
+        httpx.Client(base_url=url, verify=trusted) as client,
+    ):
+        yield client
+
+
+def test_answers_as_app_service_does(identity: Identity, endpoint: httpx.Client) -> None:
+    answer = endpoint.get(
+        "/msi/token",
+        params={"api-version": "2019-08-01", "resource": "https://storage.azure.com/", "client_id": "mine"},
+        headers={"X-IDENTITY-HEADER": identity.header},
+    )
+    assert answer.status_code == 200
+    body = answer.json()
+    assert set(body) == {"access_token", "expires_on", "resource", "token_type", "client_id"}
+    assert (body["resource"], body["token_type"], body["client_id"]) == ("https://storage.azure.com/", "Bearer", "mine")
+    assert isinstance(body["expires_on"], str)
+    claims = jwt.decode(body["access_token"], options={"verify_signature": False})
+    assert claims["aud"] == "https://storage.azure.com/"
+    assert claims["iss"] == f"https://sts.windows.net/{claims['tid']}/"
+    assert claims["nbf"] < time.time() < claims["exp"]
+    assert {"oid", "appid", "tid"} <= set(claims)
+
+
+@pytest.mark.parametrize(
+    ("header", "query", "status"),
+    [
+        (None, {"api-version": "2019-08-01", "resource": STORAGE[0]}, 401),
+        ("wrong", {"api-version": "2019-08-01", "resource": STORAGE[0]}, 401),
+        ("right", {"resource": STORAGE[0]}, 400),
+        ("right", {"api-version": "2017-09-01", "resource": STORAGE[0]}, 400),
+        ("right", {"api-version": "2019-08-01"}, 400),
+        ("right", {"api-version": "2019-08-01", "resource": "https://vault.azure.net"}, 400),
+    ],
+)
+def test_refuses(
+    identity: Identity, endpoint: httpx.Client, header: str | None, query: dict[str, str], status: int
+) -> None:
+    sent = {"right": identity.header, "wrong": "00", None: None}[header]
+    answer = endpoint.get("/msi/token", params=query, headers={"X-IDENTITY-HEADER": sent} if sent else {})
+    assert answer.status_code == status
+    assert answer.json()["message"]
+
+
+def test_tokens_outlive_a_restart(tmp_path: Path) -> None:
+    first = Identity(tmp_path)
+    token = first.token(RESOURCE_MANAGER[0])
+    second = Identity(tmp_path)
+    assert second.header == first.header
+    assert second.verify(token, RESOURCE_MANAGER)["oid"] == first.object_id
+    assert (tmp_path / "identity.json").stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("audience", STORAGE + RESOURCE_MANAGER)
+def test_issues_for_known_audiences(identity: Identity, audience: str) -> None:
+    assert identity.verify(identity.token(audience), [audience])["aud"] == audience
+
+
+def test_issues_for_no_other(identity: Identity) -> None:
+    with pytest.raises(UnknownAudience):
+        identity.token("https://graph.microsoft.com")
+
+
+def test_verification_tells_what_is_wrong(identity: Identity, tmp_path: Path) -> None:
+    with pytest.raises(WrongAudience) as wrong:
+        identity.verify(identity.token(STORAGE[0]), RESOURCE_MANAGER)
+    assert wrong.value.audience == STORAGE[0]
+    with pytest.raises(ExpiredToken):
+        identity.verify(identity.token(STORAGE[0], lifetime=-10), STORAGE)
+    stranger = Identity(tmp_path / "other")
+    for token in ("", "no.token.here", stranger.token(STORAGE[0])):
+        with pytest.raises(InvalidToken):
+            identity.verify(token, STORAGE)
+
+
+def test_the_sdk_gets_its_token(
+    identity: Identity,
+    endpoint: httpx.Client,
+    arm_certificates: tls.Certificates,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("IDENTITY_ENDPOINT", f"{endpoint.base_url}/msi/token")
+    monkeypatch.setenv("IDENTITY_HEADER", identity.header)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(arm_certificates.ca_bundle))
+    token = ManagedIdentityCredential().get_token("https://management.azure.com/.default")
+    assert identity.verify(token.token, RESOURCE_MANAGER)["aud"] == "https://management.azure.com"
+    assert token.expires_on > time.time() + 3600

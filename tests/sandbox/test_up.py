@@ -1,0 +1,96 @@
+"""`python -m sandbox up` keeps its contract: what it writes when ready, what it stops, what it says."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sandbox.up import ROOT
+from tests.azure import eventually
+
+SERVICES = {"blob", "queue", "table", "arm", "identity", "functions", "ca_bundle"}
+
+
+@contextmanager
+def up(state_dir: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """A sandbox as a person starts it."""
+    command = [sys.executable, "-m", "sandbox", "up", "--state-dir", str(state_dir), *options]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ready(state_dir: Path, process: subprocess.Popen[str]) -> dict[str, str]:
+    def look() -> dict[str, str] | None:
+        assert process.poll() is None, process.stdout.read()
+        path = state_dir / "endpoints.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    return eventually(look)
+
+
+def children(pid: int) -> set[int]:
+    listed = subprocess.run(["ps", "-eo", "pid,ppid"], capture_output=True, text=True, check=True).stdout
+    pairs = [tuple(map(int, line.split())) for line in listed.splitlines()[1:]]
+    return {child for child, parent in pairs if parent == pid}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_says_where_everything_is_and_a_signal_ends_it_all(tmp_path: Path, number: signal.Signals) -> None:
+    with up(tmp_path, "--port-base", "0", "--instances", "2") as process:
+        endpoints = ready(tmp_path, process)
+        assert endpoints.keys() == SERVICES
+        env = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
+        assert env["Storage__blobServiceUri"] == endpoints["blob"]
+        assert env["REQUESTS_CA_BUNDLE"] == endpoints["ca_bundle"]
+        assert stat.S_IMODE((tmp_path / "env").stat().st_mode) == 0o600
+        assert httpx.get(endpoints["functions"] + "/admin/host/status").json()["state"] == "Running"
+        started = children(process.pid)
+        assert len(started) == 3, "Azurite and two hosts"
+        process.send_signal(number)
+        assert process.wait(timeout=20) == 0
+        assert not started & {pid for pid in started if Path(f"/proc/{pid}").exists()}
+        for name in SERVICES - {"ca_bundle"}:
+            with pytest.raises(OSError, match="refused"):
+                socket.create_connection(("127.0.0.1", httpx.URL(endpoints[name]).port), timeout=2)
+
+
+def test_a_port_in_use_is_said_by_name(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+        with up(tmp_path, "--port-base", str(port), "--no-host") as process:
+            assert process.wait(timeout=20) == 1
+            said = " ".join(process.stdout.read().split())
+    assert f"port {port}, which blob wants, is in use" in said
+    assert "--port-base" in said
+
+
+def test_a_catalog_with_faults_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "catalog.yaml").write_text("galleries: {}\nimages: {}\n")
+    with up(tmp_path / "state", "--catalog", str(tmp_path / "catalog.yaml")) as process:
+        assert process.wait(timeout=20) == 1
+        assert "galleries" in process.stdout.read()
+
+
+def test_the_pipeline_knows_nothing_of_the_sandbox() -> None:
+    for path in [ROOT / "function_app.py", *(ROOT / "pipeline").rglob("*.py")]:
+        assert not re.search("sandbox|azurite|devstoreaccount", path.read_text(), re.IGNORECASE), path
+
+
+def test_only_the_edge_imports_sdks() -> None:
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        if path.parent.name != "cloud":
+            assert not re.search(r"^\s*(from|import) azure\b", path.read_text(), re.MULTILINE), path

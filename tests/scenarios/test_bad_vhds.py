@@ -1,0 +1,198 @@
+"""What can never become a version fails at once, says what it is and what to run, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.context import Context
+from pipeline.runs import Run, Stage
+from pipeline.sweep import sweep
+from sandbox import disk
+from tests.azure import Azure
+from tests.steps import finish, runs_of, tell
+
+MIB = 1024 * 1024
+needs_qemu = pytest.mark.skipif(not shutil.which("qemu-img"), reason="qemu-img is not installed (qemu-utils)")
+
+
+def publish(azure: Azure, ctx: Context, file: Path, kind: str = "web") -> Run:
+    """Drop a file that may have any size, padded to whole pages as uploaders do."""
+    if rest := file.stat().st_size % 512:
+        with file.open("ab") as content:
+            content.write(bytes(512 - rest))
+    return finish(ctx, tell(azure, ctx, azure.drop(azure.image(kind), file)).id)
+
+
+def qemu_img(*arguments: object) -> None:
+    subprocess.run(["qemu-img", *map(str, arguments)], check=True, capture_output=True)
+
+
+def dynamic(folder: Path, raw: Path) -> Path:
+    qemu_img("convert", "-f", "raw", "-O", "vpc", "-o", "subformat=dynamic,force_size", raw, folder / "x.vhd")
+    return folder / "x.vhd"
+
+
+def vhdx(folder: Path, raw: Path) -> Path:
+    qemu_img("convert", "-f", "raw", "-O", "vhdx", raw, folder / "x.vhd")
+    return folder / "x.vhd"
+
+
+def qcow2(folder: Path, raw: Path) -> Path:
+    qemu_img("convert", "-f", "raw", "-O", "qcow2", raw, folder / "x.vhd")
+    return folder / "x.vhd"
+
+
+def unforced(folder: Path, raw: Path) -> Path:
+    # Without force_size, qemu-img rounds the disk to its geometry, which is no whole number of MiB.
+    qemu_img("convert", "-f", "raw", "-O", "vpc", "-o", "subformat=fixed", raw, folder / "x.vhd")
+    return folder / "x.vhd"
+
+
+@needs_qemu
+@pytest.mark.parametrize(
+    ("make", "says", "mend"),
+    [
+        (dynamic, "dynamic VHD", "subformat=fixed,force_size"),
+        (vhdx, "VHDX", "qemu-img convert -f vhdx"),
+        (qcow2, "qcow2", "qemu-img convert -f qcow2"),
+        (unforced, "whole number of MiB", "force_size"),
+    ],
+)
+def test_what_qemu_img_makes_of_it_is_named(
+    bare: Azure, ctx: Context, tmp_path: Path, make: Callable[[Path, Path], Path], says: str, mend: str
+) -> None:
+    raw = disk.make_raw(tmp_path / "x.raw", 20)
+    run = publish(bare, ctx, make(tmp_path, raw))
+    assert run.stage is Stage.FAILED
+    assert says in run.reason
+    assert mend in run.reason
+
+
+@needs_qemu
+def test_a_fixed_vhd_of_qemu_img_is_published(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    raw = disk.make_raw(tmp_path / "x.raw", 20)
+    qemu_img("convert", "-f", "raw", "-O", "vpc", "-o", "subformat=fixed,force_size", raw, tmp_path / "x.vhd")
+    assert publish(bare, ctx, tmp_path / "x.vhd").version == "1.0.0"
+
+
+def differencing(vhd: Path) -> None:
+    content = vhd.read_bytes()
+    size = len(content) - 512
+    vhd.write_bytes(disk.footer(size, disk_type=4) + content[512:-512] + disk.footer(size, disk_type=4))
+
+
+def raw(vhd: Path) -> None:
+    vhd.write_bytes(vhd.read_bytes()[:-512])
+
+
+def misaligned(vhd: Path) -> None:
+    size = 20 * MIB + 1024
+    vhd.write_bytes(vhd.read_bytes()[: 20 * MIB] + bytes(1024) + disk.footer(size))
+
+
+def truncated(vhd: Path) -> None:
+    content = vhd.read_bytes()
+    vhd.write_bytes(content[: 10 * MIB])
+
+
+def cut_in_the_middle(vhd: Path) -> None:
+    content = vhd.read_bytes()
+    vhd.write_bytes(content[: 10 * MIB] + content[-512:])
+
+
+def damaged(vhd: Path) -> None:
+    content = bytearray(vhd.read_bytes())
+    content[-300] ^= 1
+    vhd.write_bytes(content)
+
+
+def no_partitions(vhd: Path) -> None:
+    content = vhd.read_bytes()
+    vhd.write_bytes(bytes(40 * 512) + content[40 * 512 :])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says", "mend"),
+    [
+        (differencing, "differencing VHD", "Merge-VHD"),
+        (raw, "raw disk image", "qemu-img convert -f raw -O vpc -o subformat=fixed,force_size"),
+        (misaligned, "whole number of MiB", "qemu-img resize -f raw in.raw 21M"),
+        (truncated, "cut short", "upload the VHD again"),
+        (cut_in_the_middle, "cut short", "azcopy copy x.vhd URL --blob-type PageBlob"),
+        (damaged, "checksum", "upload it again"),
+        (no_partitions, "no partition table", "OS disk"),
+    ],
+)
+def test_what_is_wrong_with_a_vhd_is_named(
+    bare: Azure, ctx: Context, tmp_path: Path, spoil: Callable[[Path], None], says: str, mend: str
+) -> None:
+    vhd = disk.make_vhd(tmp_path / "x.vhd", 20)
+    spoil(vhd)
+    run = publish(bare, ctx, vhd)
+    assert run.stage is Stage.FAILED
+    assert says in run.reason
+    assert mend in run.reason
+    assert run.version is None
+    assert bare.versions(run.image) == bare.managed_images(run.image) == []
+
+
+@pytest.mark.parametrize(("kind", "generation"), [("web", "V1"), ("bios", "V2")])
+def test_a_disk_of_the_other_generation_is_refused(
+    bare: Azure, ctx: Context, tmp_path: Path, kind: str, generation: str
+) -> None:
+    run = publish(bare, ctx, disk.make_vhd(tmp_path / "x.vhd", generation=generation), kind)
+    assert run.stage is Stage.FAILED
+    assert "hyper_v_generation" in run.reason
+
+
+def test_a_block_blob_is_refused_with_the_line_to_run(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image = bare.image()
+    blob = bare.blob(image, "x.vhd")
+    blob.upload_blob(disk.make_vhd(tmp_path / "x.vhd", 20).read_bytes())
+    run = finish(ctx, tell(bare, ctx, blob).id)
+    assert run.stage is Stage.FAILED
+    assert "BlockBlob" in run.reason
+    assert "--blob-type PageBlob" in run.reason
+
+
+def test_a_bad_vhd_is_told_of_once_and_a_mended_one_is_taken(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    vhd = disk.make_vhd(tmp_path / "x.vhd", 20)
+    good = vhd.read_bytes()
+    raw(vhd)
+    run = publish(bare, ctx, vhd)
+    blob = bare.blob(run.image, "x.vhd")
+    assert tell(bare, ctx, blob) is None
+    sweep(ctx)
+    assert len(runs_of(ctx, run.image)) == 1
+    vhd.write_bytes(good)
+    assert finish(ctx, tell(bare, ctx, bare.drop(run.image, vhd)).id).version == "1.0.0"
+
+
+def test_a_gallery_that_is_not_there_is_named(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    run = publish(bare, ctx, disk.make_vhd(tmp_path / "x.vhd"), "lost")
+    assert run.stage is Stage.FAILED
+    assert "galMissing does not exist" in run.reason
+
+
+def test_a_definition_that_is_another_is_left_alone_and_named(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image = bare.image()
+    definition = {
+        "location": "westeurope",
+        "properties": {
+            "osType": "Windows",
+            "osState": "Generalized",
+            "hyperVGeneration": "V1",
+            "architecture": "x64",
+            "identifier": {"publisher": "Contoso", "offer": "other", "sku": image},
+        },
+    }
+    bare.arm.put(bare.definition(image), params={"api-version": "2024-03-03"}, json=definition).raise_for_status()
+    run = finish(ctx, tell(bare, ctx, bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))).id)
+    assert run.stage is Stage.FAILED
+    for difference in ("os_type is Windows", "offer is other", "hyper_v_generation is V1"):
+        assert difference in run.reason

@@ -1,0 +1,134 @@
+"""A VHD is taken when it is whole, and not before."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from pipeline import engine
+from pipeline.context import Context
+from pipeline.runs import Run, Stage
+from pipeline.sweep import sweep
+from sandbox import disk
+from tests.azure import Azure
+from tests.steps import finish, runs_of, tell
+
+
+def step(ctx: Context, run: Run) -> Run:
+    engine.step(ctx, run.id, run.generation)
+    return ctx.runs.load(run.id)[0]
+
+
+def with_settings(ctx: Context, **settings: float) -> Context:
+    return dataclasses.replace(ctx, settings=ctx.settings.model_copy(update=settings))
+
+
+def test_an_upload_under_way_is_waited_for(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image, vhd = bare.image(), disk.make_vhd(tmp_path / "x.vhd")
+    blob = bare.blob(image, "x.vhd")
+    blob.create_page_blob(vhd.stat().st_size)
+    run = step(ctx, tell(bare, ctx, blob))
+    assert run.stage is Stage.AWAITING_UPLOAD
+    assert "footer, is not written yet" in run.note
+    bare.drop(image, vhd)
+    assert finish(ctx, run.id).version == "1.0.0"
+    assert len(runs_of(ctx, image)) == 1
+
+
+def test_the_etag_has_to_rest(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    slow = with_settings(ctx, upload_settle_seconds=3600)
+    run = step(slow, tell(bare, slow, bare.drop(bare.image(), disk.make_vhd(tmp_path / "x.vhd"))))
+    assert run.stage is Stage.AWAITING_UPLOAD
+    assert "the upload goes on" in run.note
+    assert (run.due - run.entered).total_seconds() > 3500
+
+
+def test_a_completion_mark_needs_no_rest(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    from azure.storage.blob import ContentSettings
+
+    slow, vhd = with_settings(ctx, upload_settle_seconds=3600), disk.make_vhd(tmp_path / "x.vhd")
+    blob = bare.drop(bare.image(), vhd)
+    blob.set_http_headers(ContentSettings(content_md5=bytearray(hashlib.md5(vhd.read_bytes()).digest())))  # noqa: S324
+    assert finish(slow, tell(bare, slow, blob).id).version == "1.0.0"
+
+
+def test_another_format_is_told_before_the_upload_ends(bare: Azure, ctx: Context) -> None:
+    slow = with_settings(ctx, upload_settle_seconds=3600)
+    blob = bare.blob(bare.image(), "x.vhd")
+    blob.create_page_blob(8 * 1024 * 1024)
+    blob.upload_page(b"vhdxfile" + bytes(504), offset=0, length=512)
+    run = finish(slow, tell(bare, slow, blob).id)
+    assert "VHDX" in run.reason
+
+
+def test_an_upload_that_stalls_is_given_up_and_taken_again_when_it_goes_on(
+    bare: Azure, ctx: Context, tmp_path: Path
+) -> None:
+    impatient = with_settings(ctx, upload_stall_seconds=0)
+    image, vhd = bare.image(), disk.make_vhd(tmp_path / "x.vhd")
+    blob = bare.blob(image, "x.vhd")
+    blob.create_page_blob(vhd.stat().st_size)
+    run = finish(impatient, tell(bare, impatient, blob).id)
+    assert run.stage is Stage.FAILED
+    assert "never finished" in run.reason
+    bare.drop(image, vhd)
+    sweep(ctx)
+    again = runs_of(ctx, image)[-1]
+    assert again.id != run.id
+    assert finish(ctx, again.id).version == "1.0.0"
+
+
+def test_a_vhd_that_is_deleted_while_awaited_ends_the_run(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image = bare.image()
+    blob = bare.blob(image, "x.vhd")
+    blob.create_page_blob(disk.make_vhd(tmp_path / "x.vhd").stat().st_size)
+    run = tell(bare, ctx, blob)
+    blob.delete_blob()
+    run = finish(ctx, run.id)
+    assert (run.stage, run.reason) == (Stage.FAILED, "the VHD was deleted before it was whole")
+    blob = bare.drop(image, tmp_path / "x.vhd")
+    assert finish(ctx, tell(bare, ctx, blob).id).version == "1.0.0"
+
+
+def test_a_vhd_overwritten_while_it_is_imaged_is_not_published(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image = bare.image()
+    blob = bare.drop(image, disk.make_vhd(tmp_path / "x.vhd", build="1"))
+    run = step(ctx, tell(bare, ctx, blob))
+    assert run.stage is Stage.IMAGING
+    blob.upload_page(b"x" * 512, offset=30 * 1024 * 1024, length=512)
+    run = finish(ctx, run.id)
+    assert run.stage is Stage.FAILED
+    assert "overwritten" in run.reason
+    assert bare.managed_images(image) == []
+    assert finish(ctx, tell(bare, ctx, blob).id).version == "1.0.0"
+
+
+def test_two_runs_for_one_content_leave_one_and_a_duplicate(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image = bare.image()
+    blob = bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))
+    first = tell(bare, ctx, blob)
+    # An event that comes between the claim and its being seen begins a second run.
+    ctx.sources.stop_waiting(image, first.source, first.id)
+    second = tell(bare, ctx, blob)
+    assert second.id != first.id
+    runs = [finish(ctx, first.id), finish(ctx, second.id)]
+    assert [run.stage for run in runs] == [Stage.PUBLISHED, Stage.DUPLICATE]
+    assert runs[1].duplicate_of == first.id
+    assert bare.versions(image) == ["1.0.0"]
+
+
+@pytest.mark.parametrize("gib", [0.0625, 127])
+def test_a_run_reads_less_than_64_kib_of_any_vhd(bare: Azure, ctx: Context, tmp_path: Path, gib: float) -> None:
+    vhd = disk.make_vhd(tmp_path / "x.vhd", round(gib * 1024))
+    blob = bare.drop(bare.image(), vhd)
+    before = len(bare.storage_requests())
+    assert finish(ctx, tell(bare, ctx, blob).id).stage is Stage.PUBLISHED
+    reads = [
+        request
+        for request in bare.storage_requests()[before:]
+        if request.method == "GET" and request.resource == f"vhds/{blob.blob_name}"
+    ]
+    assert 0 < sum(request.sent for request in reads) < 64 * 1024

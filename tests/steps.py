@@ -1,0 +1,55 @@
+"""Taking a run's steps by hand, without the waits between them."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from azure.storage.blob import BlobClient
+
+from pipeline import engine
+from pipeline.cloud.tables import Tables
+from pipeline.context import Context
+from pipeline.intake import take_events
+from pipeline.runs import TABLE, Run
+from tests.azure import Azure
+
+
+def tell(azure: Azure, ctx: Context, blob: BlobClient) -> Run | None:
+    """Deliver the event of a blob; the run whose first step is due, if any."""
+    begun = take_events(ctx, azure.event(blob).encode())
+    return begun[0] if begun else None
+
+
+def finish(ctx: Context, run_id: str, within: float = 30) -> Run:
+    """Take every step of a run until it ended."""
+    deadline = time.monotonic() + within
+    while True:
+        loaded = ctx.runs.load(run_id)
+        assert loaded, f"no run {run_id}"
+        run = loaded[0]
+        if run.stage.ended:
+            return run
+        assert time.monotonic() < deadline, f"{run_id} is still {run.stage}: {run.note}"
+        engine.step(ctx, run.id, run.generation)
+        time.sleep(0.02)
+
+
+def runs_of(ctx: Context, image: str) -> list[Run]:
+    """Every run of an image, oldest first."""
+    tables = Tables(ctx.settings.table_endpoint, _credential())
+    rows = tables._service.get_table_client(TABLE).query_entities(
+        f"RowKey eq 'run' and PartitionKey gt '{image}-' and PartitionKey lt '{image}.'"
+    )
+    found = [Run.model_validate_json(row["record"]) for row in rows]
+    return sorted((run for run in found if run.image == image), key=lambda run: run.created)
+
+
+def _credential():  # type: ignore[no-untyped-def]
+    from pipeline.cloud.identity import credential
+
+    return credential()
+
+
+def message_of(run: Run) -> bytes:
+    return json.dumps({"run": run.id, "generation": run.generation}).encode()

@@ -1,0 +1,208 @@
+"""Microsoft's own worker library indexes the app and invokes every function of it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline import engine
+from pipeline.context import Context, context
+from pipeline.runs import Run, Stage
+from sandbox import disk
+from sandbox.up import ROOT
+from tests.azure import Azure
+from tests.steps import finish, message_of, runs_of, tell
+
+if importlib.util.find_spec("azure_functions_runtime") is None:
+    pytest.skip("azure-functions-runtime needs Python 3.13", allow_module_level=True)
+
+from azure_functions_runtime import handle_event
+
+EXPECTED = {
+    "take_upload_event": "queueTrigger",
+    "take_publish_request": "queueTrigger",
+    "take_step": "queueTrigger",
+    "fail_poisoned_step": "queueTrigger",
+    "sweep": "timerTrigger",
+    "take_upload": "blobTrigger",
+    **dict.fromkeys(
+        ("publish", "list_runs", "show_run", "retry_run", "cancel_run", "list_images", "list_versions", "openapi"),
+        "httpTrigger",
+    ),
+}
+
+
+class Message(SimpleNamespace):
+    """A FunctionRpc message as far as the worker library looks at one: fields, and which of them is set."""
+
+    def WhichOneof(self, group: str) -> str | None:  # noqa: N802 - protobuf's name
+        return "data" if group == "rpc_data" else next(iter(vars(self)), None)
+
+
+class Protos:
+    """FunctionRpc's message types, made as they are asked for."""
+
+    class StatusResult(Message):
+        Failure, Success = 0, 1
+
+    class BindingInfo(Message):
+        # `in` is a word of Python's: protobuf has these as attributes too.
+        out, inout, undefined = 1, 2, 0
+
+    def __getattr__(self, name: str) -> type[Message]:
+        return type(name, (Message,), {})
+
+
+class Worker:
+    """The worker library, started on the app."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        started = self._ask(
+            handle_event.worker_init_request,
+            worker_init_request=Message(capabilities={}, function_app_directory=str(ROOT)),
+        )
+        assert started.result.status == Protos.StatusResult.Success, started.result.exception.message
+        self.functions = {
+            found.name: found for found in self._ask(handle_event.functions_metadata_request).function_metadata_results
+        }
+
+    def _ask(self, handler: Any, **request: Any) -> Any:
+        asked = SimpleNamespace(request=Message(**request), properties={"host": "127.0.0.1", "protos": Protos()})
+        return self._loop.run_until_complete(handler(asked))
+
+    def invoke(self, name: str, parameter: str, data: Message, **trigger: Message) -> Any:
+        """Invoke a function as the host does; its return value. Fails with the function's own exception."""
+        answer = self._ask(
+            handle_event.invocation_request,
+            invocation_request=Message(
+                invocation_id="1",
+                function_id=self.functions[name].function_id,
+                input_data=[Message(name=parameter, data=data)],
+                trigger_metadata=trigger,
+                trace_context=Message(trace_parent="", trace_state="", attributes={}),
+                retry_context=Message(retry_count=0, max_retry_count=0, exception=None),
+            ),
+        )
+        assert answer.result.status == Protos.StatusResult.Success, answer.result.exception
+        return answer.return_value
+
+    def queue_message(self, name: str, text: str | bytes) -> None:
+        body = text if isinstance(text, str) else text.decode()
+        self.invoke(name, "message", Message(string=body), Id=Message(string="1"), DequeueCount=Message(string="1"))
+
+
+@pytest.fixture
+def worker(bare: Azure, ctx: Context, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    monkeypatch.setenv("VHD_BLOB_TRIGGER", "EventGrid")
+    monkeypatch.setenv("CATALOG", str(bare.env["CATALOG"]))
+    monkeypatch.syspath_prepend(str(ROOT))
+    for name in ("function_app", "pipeline.triggers"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    context.cache_clear()
+    yield Worker()
+    context.cache_clear()
+
+
+def raw_bindings(function: Any) -> dict[str, Any]:
+    return next(binding for binding in map(json.loads, function.raw_bindings) if binding["direction"] == "IN")
+
+
+def test_every_function_is_indexed_with_its_trigger(worker: Worker) -> None:
+    assert {name: raw_bindings(found)["type"] for name, found in worker.functions.items()} == EXPECTED
+    assert raw_bindings(worker.functions["take_upload"])["properties"] == {"SupportsDeferredBinding": True}
+
+
+def test_an_event_begins_a_run_and_takes_its_first_step(
+    worker: Worker, bare: Azure, ctx: Context, tmp_path: Path
+) -> None:
+    image = bare.image()
+    worker.queue_message("take_upload_event", bare.event(bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))))
+    (run,) = runs_of(ctx, image)
+    assert run.stage is Stage.IMAGING
+
+
+def test_a_blob_begins_a_run_by_its_name_alone(worker: Worker, bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image = bare.image()
+    blob = bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))
+    content = {"Connection": "Storage", "ContainerName": "vhds", "BlobName": blob.blob_name}
+    data = Message(
+        version="1.0", source="AzureStorageBlobs", content_type="application/json", content=json.dumps(content).encode()
+    )
+    before = len(bare.storage_requests())
+    worker.invoke("take_upload", "vhd", Message(model_binding_data=data))
+    (run,) = runs_of(ctx, image)
+    assert run.stage is Stage.IMAGING
+    read = [r for r in bare.storage_requests()[before:] if r.method == "GET" and r.resource == f"vhds/{blob.blob_name}"]
+    assert sum(request.sent for request in read) < 64 * 1024
+
+
+def test_a_step_is_taken(worker: Worker, bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    run = begun(bare, ctx, tmp_path)
+    worker.queue_message("take_step", message_of(run))
+    assert ctx.runs.load(run.id)[0].stage is Stage.IMAGING
+
+
+def test_a_poisoned_step_fails_its_run(worker: Worker, bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    run = begun(bare, ctx, tmp_path)
+    worker.queue_message("fail_poisoned_step", message_of(run))
+    run = finish(ctx, run.id)
+    assert run.stage is Stage.FAILED
+    assert "tried 5 times" in run.reason
+
+
+def test_the_sweep_finds_what_nobody_told_of(worker: Worker, bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image = bare.image()
+    bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))
+    timer = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": None, "IsPastDue": True}
+    worker.invoke("sweep", "timer", Message(json=json.dumps(timer)))
+    assert len(runs_of(ctx, image)) == 1
+    bare.queue(engine.STEPS).clear_messages()
+
+
+def test_a_request_is_taken_by_queue(worker: Worker, bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image = bare.image()
+    blob = bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))
+    request = {"image": image, "source": {"blob": blob.url}, "version": "3.2.1"}
+    worker.queue_message("take_publish_request", json.dumps(request))
+    (run,) = runs_of(ctx, image)
+    assert finish(ctx, run.id).version == "3.2.1"
+
+
+def test_a_request_is_taken_and_shown_by_http(worker: Worker, bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image = bare.image()
+    blob = bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))
+    body = json.dumps({"image": image, "source": {"blob": blob.url}}).encode()
+
+    def call(name: str, path: str, method: str = "GET", body: bytes = b"", **params: str) -> tuple[str, Any]:
+        http = Message(
+            method=method,
+            url=f"https://app.example/api/{path}",
+            headers={},
+            body=Message(bytes=body),
+            params=params,
+            query={},
+        )
+        answer = worker.invoke(name, "req", Message(http=http)).http
+        return answer.status_code, json.loads(answer.body.bytes)
+
+    status, accepted = call("publish", "publish", "POST", body)
+    assert status == "202"
+    assert accepted["url"] == f"https://app.example/api/runs/{accepted['run']}"
+    status, shown = call("show_run", f"runs/{accepted['run']}", id=accepted["run"])
+    assert (status, shown["image"], shown["history"][0]["note"]) == ("200", image, "begun")
+    assert call("show_run", "runs/none", id="none")[0] == "404"
+    bare.queue(engine.STEPS).clear_messages()
+
+
+def begun(azure: Azure, ctx: Context, folder: Path) -> Run:
+    run = tell(azure, ctx, azure.drop(azure.image(), disk.make_vhd(folder / "x.vhd")))
+    assert run
+    return run
