@@ -11,7 +11,7 @@ import structlog
 
 from pipeline.cloud.faults import CloudFault, Unavailable
 from pipeline.context import Context
-from pipeline.runs import Run, Stage, now
+from pipeline.runs import Purpose, Run, Stage, now
 
 REJECTED = "rejected"
 """The container that keeps what could not be taken."""
@@ -23,9 +23,9 @@ def tell_end(ctx: Context, run: Run, stage: Stage) -> None:
 
     It is told before the end is written down: a death in between tells it twice, under one id, and never not at all.
     """
-    if stage not in (Stage.PUBLISHED, Stage.FAILED, Stage.CANCELLED):
+    outcome = _outcome(run, stage)
+    if outcome is None:
         return
-    outcome = "published" if stage is Stage.PUBLISHED else "failed"
     _tell(
         ctx,
         f"gallerist.image.{outcome}",
@@ -35,8 +35,18 @@ def tell_end(ctx: Context, run: Run, stage: Stage) -> None:
     )
 
 
+def _outcome(run: Run, stage: Stage) -> str | None:
+    """The word for a run's end, None where nobody else has to know of it."""
+    if run.amendment:
+        withdrawn = run.amendment.purpose is Purpose.WITHDRAWAL and stage is Stage.AMENDED
+        return "withdrawn" if withdrawn else None
+    if stage is Stage.PUBLISHED:
+        return "promoted" if run.promotion else "published"
+    return "failed" if stage in (Stage.FAILED, Stage.CANCELLED) else None
+
+
 def _described(ctx: Context, run: Run, stage: Stage) -> dict[str, Any]:
-    published = stage is Stage.PUBLISHED
+    published = stage in (Stage.PUBLISHED, Stage.AMENDED)
     return {
         "image": run.image,
         "definition": run.definition or ctx.catalog.definition_id(run.image),
@@ -47,7 +57,8 @@ def _described(ctx: Context, run: Run, stage: Stage) -> dict[str, Any]:
         "run": run.id,
         "request_id": run.request_id,
         "state": stage.value,
-        "reason": run.reason,
+        "reason": run.amendment.why if run.amendment else run.reason,
+        "promotion": run.promotion,
     }
 
 

@@ -19,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     StringConstraints,
     ValidationError,
     ValidationInfo,
@@ -28,7 +29,7 @@ from pydantic import (
 )
 
 from pipeline.replication import region_name
-from pipeline.versions import FIRST, Bump, Version
+from pipeline.versions import FIRST, Bump, Version, in_range
 
 
 class CatalogError(ValueError):
@@ -197,8 +198,37 @@ class Numbering(_Entry):
 
 
 class Keep(_Entry):
+    """What retention keeps: the `newest` so many versions, and those younger than `days`. Neither given: all."""
+
     newest: Annotated[int, Field(ge=1)] | None = None
     days: Annotated[int, Field(ge=1)] | None = None
+
+
+class Fate(StrEnum):
+    """What becomes of a VHD once its version is published."""
+
+    TAG = "tag"
+    """It stays, with an index tag that says what became of it."""
+    KEEP = "keep"
+    """It stays as it is."""
+    DELETE = "delete"
+
+
+class SourceVhd(_Entry):
+    """What becomes of a VHD once it is published, at the earliest `after` its last write."""
+
+    then: Fate = Fate.TAG
+    after: Duration = timedelta()
+
+    @field_validator("then", mode="before")
+    @classmethod
+    def _is_no_tier(cls, value: Any) -> Any:
+        if value in ("cool", "cold", "archive"):
+            raise ValueError(
+                f"{value} cannot be: Azure keeps block blobs in tiers, and a VHD is a page blob (Set Blob Tier). "
+                "Take delete, with after, or keep"
+            )
+        return value
 
 
 class Drop:
@@ -228,6 +258,7 @@ class Image(_Entry):
     regions: list[Region] = []
     end_of_life: Duration | None = None
     keep: Keep = Keep()
+    source_vhd: SourceVhd = SourceVhd()
 
     @field_validator("drop")
     @classmethod
@@ -296,25 +327,60 @@ def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
     return re.compile("".join(wild.get(part, re.escape(part)) for part in parts), flags)
 
 
+class PromotedNumber(StrEnum):
+    """The number of a promoted version: its own, or the next one of where it goes."""
+
+    KEEP = "keep"
+    NEXT = "next"
+
+
+def _is_range(text: str) -> str:
+    in_range(FIRST, text)
+    return text
+
+
 class Promotion(_Entry):
-    """What may move on, to where, and when."""
+    """What moves on every night, to where, and what it has to have proven."""
 
     class Target(_Entry):
+        """Where a version goes. `regions` are those of the source image where left out."""
+
         gallery: str
         definition: DefinitionName | None = None
+        regions: list[Region] = []
 
+    name: Annotated[str | None, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,79}$")] = None
+    """What the rule is called; `FROM-to-GALLERY` where left out."""
     from_: Annotated[str, Field(alias="from")]
     to: Target
     soak: Duration = timedelta()
+    """How old a version has to be."""
     require: dict[str, str] = {}
+    """The tags it has to bear."""
+    range: Annotated[str, AfterValidator(_is_range)] = "*"
+    """The numbers that may move, as npm writes ranges: ~1.4, ^1.2, >=1.4 <2."""
+    number: PromotedNumber = PromotedNumber.KEEP
+    approval: bool = False
+    """Whether a person has to approve of it."""
+
+    @property
+    def key(self) -> str:
+        """What the rule is called."""
+        return self.name or f"{self.from_}-to-{self.to.gallery}".lower()
 
 
 class Catalog(_Entry):
-    """The whole catalog: galleries, images and promotions by name."""
+    """The whole catalog: galleries, images and promotions by name.
+
+    Where a promotion goes to a definition that no image is published into, an image for it is added to `images`,
+    named `FROM-GALLERY`: it takes promotions and nothing else.
+    """
 
     galleries: Annotated[dict[str, Gallery], Field(min_length=1)]
     images: Annotated[dict[ImageName, Image], Field(min_length=1)]
     promotions: list[Promotion] = []
+    _targets: dict[str, str] = PrivateAttr(default_factory=dict)
+    _only_promoted: set[str] = PrivateAttr(default_factory=set)
 
     @field_validator("images")
     @classmethod
@@ -338,7 +404,77 @@ class Catalog(_Entry):
                 raise ValueError(f"{n}.from: no image is named {rule.from_!r}")
             if rule.to.gallery not in info.data.get("galleries", {rule.to.gallery: None}):
                 raise ValueError(f"{n}.to.gallery: no gallery is named {rule.to.gallery!r}")
+            if any(rule.key == other.key for other in value[:n]):
+                raise ValueError(f"{n}: a rule is named {rule.key!r} already: give this one a name")
         return value
+
+    @model_validator(mode="after")
+    def _promotions_lead_somewhere(self) -> Self:
+        faults = []
+        for n, rule in enumerate(self.promotions):
+            try:
+                self._targets[rule.key] = self._target_image(rule)
+            except ValueError as error:
+                faults.append(f"promotions.{n}: {error}")
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+    def _target_image(self, rule: Promotion) -> str:
+        """The image a rule publishes as, added where there was none. Raises ValueError where it cannot be."""
+        source = self.images[rule.from_]
+        definition = rule.to.definition or self.definition_name(rule.from_)
+        place = (rule.to.gallery, definition.lower())
+        target = next(
+            (name for name, at in self.images.items() if (at.gallery, self.definition_name(name).lower()) == place),
+            None,
+        )
+        if target is None:
+            target = self._add_target(rule, source, definition)
+        elif rule.to.regions:
+            raise ValueError(f"to.regions: the image {target} says where its versions go")
+        if target == rule.from_:
+            raise ValueError("leads from a definition to itself")
+        if self.gallery_of(target).location != self.gallery_of(rule.from_).location:
+            # Azure: "Please check source exists, and is in the same region as gallery image version being created".
+            raise ValueError(
+                f"{rule.from_} is in {self.gallery_of(rule.from_).location} and {target} in "
+                f"{self.gallery_of(target).location}: Azure makes a version of another in the same region only. "
+                "Give both galleries one location, and name the others in regions"
+            )
+        fixed = ("os_type", "os_state", "hyper_v_generation", "architecture", "security_type")
+        kinds = [source.definition, self.images[target].definition]
+        if differing := [name for name in fixed if len({getattr(kind, name) for kind in kinds}) > 1]:
+            raise ValueError(f"{rule.from_} and {target} differ in definition: {', '.join(differing)}")
+        return target
+
+    def _add_target(self, rule: Promotion, source: Image, definition: str) -> str:
+        name = f"{rule.from_}-{rule.to.gallery}".lower().replace("_", "-")
+        if rule.to.gallery == source.gallery:
+            raise ValueError(
+                f"to.definition: a gallery takes publisher, offer and sku once; name an image for {definition}, "
+                "with others"
+            )
+        if name in self.images or not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", name):
+            raise ValueError(f"to: {name!r} is taken or no name for an image; name one for {definition} in images")
+        self.images[name] = source.model_copy(
+            update={
+                "gallery": rule.to.gallery,
+                "drop": None,
+                "sources": [],
+                "definition": source.definition.model_copy(update={"name": definition}),
+                "regions": rule.to.regions or source.regions,
+            }
+        )
+        self._only_promoted.add(name)
+        return name
+
+    def target_of(self, rule: Promotion) -> str:
+        """The image that a rule publishes as."""
+        return self._targets[rule.key]
+
+    def rules_from(self, image: str) -> list[Promotion]:
+        return [rule for rule in self.promotions if rule.from_ == image]
 
     def gallery_of(self, image: str) -> Gallery:
         return self.galleries[self.images[image].gallery]
@@ -363,6 +499,8 @@ class Catalog(_Entry):
 
     def allows(self, image: str, source: str) -> bool:
         """Whether a request may publish `source`, a container/path or a resource id, as `image`."""
+        if image in self._only_promoted:
+            return False
         entry = self.images[image]
         if entry.sources:
             return any(_pattern(text, re.IGNORECASE).fullmatch(source) for text in entry.sources) or (
@@ -388,8 +526,9 @@ def parse_catalog(text: str, source: str = "catalog") -> Catalog:
         return Catalog.model_validate(data)
     except ValidationError as error:
         faults = [
-            f"{'.'.join(map(str, e['loc'])) or 'catalog'}: {e['msg'].removeprefix('Value error, ')}"
+            ".".join(map(str, e["loc"])) + (": " if e["loc"] else "") + fault
             for e in error.errors()
+            for fault in e["msg"].removeprefix("Value error, ").split("\n")
         ]
         raise CatalogError("\n  ".join([f"{source} has faults:", *faults]), faults) from error
 

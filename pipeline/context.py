@@ -12,7 +12,7 @@ from pipeline.cloud.events import Topic
 from pipeline.cloud.identity import credential
 from pipeline.cloud.queues import Queues
 from pipeline.cloud.tables import Tables
-from pipeline.ledger import Ledger, Requests, Sources
+from pipeline.ledger import Holds, Ledger, Requests, Sources
 from pipeline.runs import Run, RunStore
 from pipeline.settings import Settings, load_settings
 
@@ -31,6 +31,7 @@ class Context:
     ledger: Ledger
     sources: Sources
     requests: Requests
+    holds: Holds
 
     def definition(self, run: Run) -> DefinitionId:
         """Where the run's version goes: what the catalog said when the run began to make things."""
@@ -59,6 +60,7 @@ def connect(settings: Settings, catalog: Catalog) -> Context:
         ledger=Ledger(tables),
         sources=Sources(tables),
         requests=Requests(tables),
+        holds=Holds(tables),
     )
 
 

@@ -176,9 +176,10 @@ def retry(ctx: Context, run_id: str) -> Run:
     if was not in (Stage.FAILED, Stage.CANCELLED):
         raise NotNow(f"the run is {was.value}; what can be tried again has failed or was cancelled")
     ctx.runs.revive(run_id)
-    run.stage = Stage.INSPECTING if run.etag else Stage.AWAITING_UPLOAD
+    run.stage = run.first_stage
     run.began = run.entered = run.due = now()
-    run.ended = run.reason = run.operation = run.version = run.managed_image = None
+    run.ended = run.reason = run.operation = run.managed_image = None
+    run.version = run.version if run.amendment else None
     run.outcome, run.note, run.faults, run.repairs, run.regions = Stage.FAILED, "", 0, {}, []
     ctx.runs.save(run, etag, was=was, happened="tried again")
     _log.info("run_retried", run=run.id, image=run.image)
@@ -189,12 +190,12 @@ def retry(ctx: Context, run_id: str) -> Run:
 def cancel(ctx: Context, run_id: str) -> Run:
     """Let a run end as cancelled, by way of undoing what it made.
 
-    Raises NotFound, or NotNow where it has ended or is about to be published.
+    Raises NotFound, or NotNow where it has ended, is about to be published, or amends a version.
     """
     while True:
         run, etag = _loaded(ctx, run_id)
         was = run.stage
-        if was.ended or was in (Stage.FINISHING, Stage.UNDOING):
+        if was.ended or was in (Stage.FINISHING, Stage.AMENDING, Stage.UNDOING):
             raise NotNow(f"the run is {was.value}: too late to cancel it")
         go = fail(run, "cancelled by request")
         run.outcome = Stage.CANCELLED

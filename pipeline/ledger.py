@@ -5,6 +5,8 @@ Both rest on inserts that can succeed once.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 
 from pipeline.cloud.faults import Conflict, NotFound
@@ -13,6 +15,8 @@ from pipeline.versions import LARGEST_PART, Version
 
 TABLE = "ledger"
 SOURCES = "sources"
+HOLDS = "holds"
+_RULES = "rule"
 _WAITING = "waiting"
 _REQUEST = "request"
 
@@ -41,6 +45,11 @@ class Ledger:
         """The highest number ever reserved whose first parts are `within`; one row is read."""
         row = self._tables.first(TABLE, _partition(definition), _version_prefix(within))
         return Version.parse(str(row["version"])) if row else None
+
+    def highest_held(self, definition: str) -> tuple[Version | None, str]:
+        """The highest number ever reserved, and the source of the run that holds it; one row is read."""
+        row = self._tables.first(TABLE, _partition(definition), _version_prefix(()))
+        return (Version.parse(str(row["version"])), str(row["source"])) if row else (None, "")
 
     def reserve(self, definition: str, version: Version, run: str, source: str, etag: str) -> Version:
         """Reserve a number for a run. Returns the one it holds: an earlier one, where it had reserved before.
@@ -100,6 +109,42 @@ class Requests:
         """Let `request_id` name another run: the one that has its source already."""
         key = sha256(request_id.encode()).hexdigest()
         self._tables.merge(SOURCES, {"PartitionKey": key, "RowKey": _REQUEST, "run": run})
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A promotion rule is held: nothing moves by it until it is released."""
+
+    why: str
+    by: str
+    at: datetime
+
+
+class Holds:
+    """Which promotion rules are held. One row a rule."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def hold(self, rule: str, why: str, by: str) -> None:
+        """Hold a rule, or say anew why it is held."""
+        row = {"PartitionKey": _RULES, "RowKey": rule, "why": why, "by": by, "at": datetime.now(UTC)}
+        try:
+            self._tables.insert(HOLDS, row)
+        except Conflict:
+            self._tables.merge(HOLDS, row)
+
+    def release(self, rule: str) -> None:
+        """Let a rule go on; one that is not held is no fault."""
+        self._tables.delete(HOLDS, _RULES, rule)
+
+    def of(self, rule: str) -> Hold | None:
+        """Why a rule is held, None where it is not."""
+        try:
+            row = self._tables.get(HOLDS, _RULES, rule)
+        except NotFound:
+            return None
+        return Hold(str(row["why"]), str(row["by"]), row["at"])
 
 
 class Sources:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -23,6 +23,9 @@ TagName = Annotated[str, StringConstraints(pattern=r"^[^<>%&\\?/\x00-\x1f]{1,512
 TagValue = Annotated[str, StringConstraints(max_length=256)]
 OURS = "gallerist"
 """Tags that begin so are the pipeline's own."""
+RESERVED = {"created-by", "approved", "keep"}
+"""Tags that mean something of their own."""
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class InvalidRequest(ValueError):
@@ -120,7 +123,7 @@ class PublishRequest(_Strict):
     @field_validator("tags")
     @classmethod
     def _are_theirs(cls, value: dict[str, str]) -> dict[str, str]:
-        if ours := [name for name in value if name.lower().startswith(OURS) or name.lower() == "created-by"]:
+        if ours := [name for name in value if name.lower().startswith(OURS) or name.lower() in RESERVED - {"keep"}]:
             raise ValueError(f"{', '.join(ours)}: the pipeline's own")
         return value
 
@@ -138,10 +141,50 @@ class PublishRequest(_Strict):
         return Wish(bump=self.bump) if self.bump else None
 
 
+class Finding(_Strict):
+    """What a test system found out. It becomes the tag `name` with the value `outcome`."""
+
+    name: Annotated[TagName, Field(description="What was looked at: the tag that a promotion rule requires.")] = "tests"
+    outcome: Annotated[
+        str,
+        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}$"),
+        Field(description="passed, failed, …"),
+    ]
+    details: Annotated[
+        str | None, StringConstraints(max_length=1000), Field(description="What to know of it, such as a report's URL.")
+    ] = None
+    by: Annotated[str, StringConstraints(max_length=200), Field(description="Who says so.")] = ""
+
+    @field_validator("name")
+    @classmethod
+    def _is_theirs(cls, value: str) -> str:
+        if value.lower().startswith(OURS) or value.lower() in RESERVED:
+            raise ValueError(f"{value}: no verdict's name")
+        return value
+
+
+class Verdict(Finding):
+    """A finding about a version of an image."""
+
+    model_config = ConfigDict(title="Gallerist verdict")
+
+    image: Annotated[str, Field(description="The image's name in the catalog.")]
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$", description="Major.Minor.Patch.")]
+
+
+def parse_verdict(data: Any) -> Verdict:
+    """The verdict in JSON `data`. Raises InvalidRequest naming every wrong field."""
+    return _parsed(Verdict, data)
+
+
 def parse_request(data: Any) -> PublishRequest:
     """The request in JSON `data`. Raises InvalidRequest naming every wrong field."""
+    return _parsed(PublishRequest, data)
+
+
+def _parsed(kind: type[Model], data: Any) -> Model:
     try:
-        return PublishRequest.model_validate(data)
+        return kind.model_validate(data)
     except ValidationError as error:
         raise InvalidRequest(
             [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ _ALL = "all"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RECORD = "run"
 _HISTORY = "h|"
+_ID = re.compile(r"[a-z0-9-]{1,80}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -34,9 +36,12 @@ class Stage(StrEnum):
     PUBLISHING = "publishing"
     REPLICATING = "replicating"
     FINISHING = "finishing"
+    AMENDING = "amending"
+    """Changing a version that is published: its tags, its place in `latest`. The one stage of an amendment."""
     UNDOING = "undoing"
     """Taking away what a run made that does not succeed; leads to `failed`."""
     PUBLISHED = "published"
+    AMENDED = "amended"
     FAILED = "failed"
     CANCELLED = "cancelled"
     DUPLICATE = "duplicate"
@@ -46,7 +51,7 @@ class Stage(StrEnum):
         return self in _ENDED
 
 
-_ENDED = {Stage.PUBLISHED, Stage.FAILED, Stage.CANCELLED, Stage.DUPLICATE}
+_ENDED = {Stage.PUBLISHED, Stage.AMENDED, Stage.FAILED, Stage.CANCELLED, Stage.DUPLICATE}
 
 
 def now() -> datetime:
@@ -60,6 +65,25 @@ class DataVhd(BaseModel):
     container: str
     blob: str
     url: str
+
+
+class Purpose(StrEnum):
+    """What an amendment is for."""
+
+    VERDICT = "verdict"
+    APPROVAL = "approval"
+    WITHDRAWAL = "withdrawal"
+    REINSTATEMENT = "reinstatement"
+
+
+class Amendment(BaseModel):
+    """A change to a version that is published: tags to set, None for one to remove, and its place in `latest`."""
+
+    purpose: Purpose
+    tags: dict[str, str | None] = {}
+    in_latest: bool | None = None
+    why: str = ""
+    by: str = ""
 
 
 class Run(BaseModel):
@@ -81,6 +105,12 @@ class Run(BaseModel):
     """How to number, where a request says otherwise than the catalog."""
     request_id: str | None = None
     tags: dict[str, str] = {}
+    promotion: str | None = None
+    """The rule that promotes, where the run is a promotion; the source is the version it promotes."""
+    origin: str = ""
+    """What the first version of a chain of promotions was made of."""
+    amendment: Amendment | None = None
+    """What is to change, where the run amends the version that is its source."""
     stage: Stage = Stage.AWAITING_UPLOAD
     generation: int = 1
     writer: str = ""
@@ -113,6 +143,20 @@ class Run(BaseModel):
     duplicate_of: str | None = None
     faults: int = 0
     """Steps in a row that Azure could not answer."""
+
+    @property
+    def purpose(self) -> str:
+        """What the run is for: publish, promotion, or what its amendment is for."""
+        if self.amendment:
+            return self.amendment.purpose.value
+        return "promotion" if self.promotion else "publish"
+
+    @property
+    def first_stage(self) -> Stage:
+        """Where the run begins, or begins anew when it is tried again."""
+        if self.amendment:
+            return Stage.AMENDING
+        return Stage.INSPECTING if self.etag else Stage.AWAITING_UPLOAD
 
     @property
     def image_name(self) -> str:
@@ -166,6 +210,8 @@ class RunStore:
 
     def load(self, run_id: str) -> tuple[Run, str] | None:
         """The run and its ETag, None where there is none of that id."""
+        if not _ID.fullmatch(run_id):
+            return None
         try:
             row = self._tables.get(TABLE, run_id, _RECORD)
         except NotFound:

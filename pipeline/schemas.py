@@ -8,14 +8,18 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from pipeline.catalog import Catalog
-from pipeline.requests import PublishRequest
+from pipeline.requests import PublishRequest, Verdict
 
 FOLDER = Path(__file__).parent.parent / "schemas"
 
 
 def schemas() -> dict[str, str]:
     """File name and text of each schema, as the code has it."""
-    models: dict[str, type[BaseModel]] = {"catalog.schema.json": Catalog, "publish-request.schema.json": PublishRequest}
+    models: dict[str, type[BaseModel]] = {
+        "catalog.schema.json": Catalog,
+        "publish-request.schema.json": PublishRequest,
+        "verdict.schema.json": Verdict,
+    }
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {name: json.dumps(dialect | model.model_json_schema(), indent=2) + "\n" for name, model in models.items()}
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import structlog
 
-from pipeline import engine
+from pipeline import engine, promotion, retention
+from pipeline.amendments import judge_version
 from pipeline.announce import reject
+from pipeline.cloud.faults import NotFound
 from pipeline.context import context
 from pipeline.events import Unreadable, read_json, read_step
 from pipeline.intake import RequestConflict, take_events, take_request, take_upload
 from pipeline.logs import configure_logs
-from pipeline.requests import InvalidRequest, parse_request
+from pipeline.requests import InvalidRequest, parse_request, parse_verdict
 from pipeline.runs import Run
 from pipeline.sweep import sweep
-from pipeline.web import api
+from pipeline.web.calls import Answer, Call, Handler, answer
 
 configure_logs()
 
@@ -40,9 +42,19 @@ def publish_request(message: bytes) -> None:
         _first_steps([offered.run] if offered.due else [])
 
 
-def http(handler: api.Handler, call: api.Call) -> api.Answer:
+def verdict(message: bytes) -> None:
+    """A message of queue `verdicts`."""
+    try:
+        run = judge_version(context(), parse_verdict(read_json(message)))
+    except (Unreadable, InvalidRequest, NotFound) as fault:
+        reject(context(), "verdicts", message, str(fault))
+    else:
+        _first_steps([run] if run else [])
+
+
+def http(handler: Handler, call: Call) -> Answer:
     """A call of the HTTP API."""
-    return api.answer(context(), handler, call)
+    return answer(context(), handler, call)
 
 
 def uploaded_blob(container: str, name: str) -> None:
@@ -65,8 +77,41 @@ def poisoned_step(message: bytes) -> None:
     engine.fail_poisoned(context(), *read_step(message), tries=_MAX_DEQUEUE_COUNT)
 
 
+def promote_now(*, past_due: bool) -> None:
+    """The promotion's timer. A night that was missed is caught up once: what is ripe stays ripe."""
+    _say_if_late("promotion", past_due=past_due)
+    ctx = context()
+    done = promotion.promote_all(ctx, ctx.catalog.promotions)
+    structlog.get_logger().info(
+        "promoted",
+        rules=len(done),
+        moving=sum(one.run is not None for one in done),
+        faults=sum(one.fault is not None for one in done),
+    )
+
+
+def retire_now(*, past_due: bool) -> None:
+    """Retention's timer: what is planned is logged, then done."""
+    _say_if_late("retention", past_due=past_due)
+    ctx, log = context(), structlog.get_logger()
+    planned = retention.look_all(ctx, ctx.catalog.images)
+    for one in planned:
+        log.info(
+            "retention_planned",
+            image=one.image,
+            versions=[version.name for version in one.doomed],
+            orphans=[orphan.name for orphan in one.orphans],
+            vhds=[f"{container}/{name}" for container, name, _ in one.vhds],
+        )
+        retention.retire(ctx, one)
+
+
 def sweep_now(*, past_due: bool) -> None:
     """The sweep's timer."""
-    if past_due:
-        structlog.get_logger().warning("sweep_past_due")
+    _say_if_late("sweep", past_due=past_due)
     sweep(context())
+
+
+def _say_if_late(timer: str, *, past_due: bool) -> None:
+    if past_due:
+        structlog.get_logger().warning("timer_past_due", timer=timer)

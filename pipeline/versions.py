@@ -55,6 +55,18 @@ class Version(NamedTuple):
 FIRST = Version(1, 0, 0)
 
 
+def in_range(version: Version, text: str) -> bool:
+    """Whether a number is in a range as npm writes them (~1.4, ^1.2, >=1.4 <2). Raises ValueError for no range."""
+    from semantic_version import NpmSpec
+    from semantic_version import Version as SemVer
+
+    try:
+        spec = NpmSpec(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no range: takes ~1.4, ^1.2, 1.x, or >=1.4 <2") from None
+    return bool(spec.match(SemVer(str(version))))
+
+
 class Wish(BaseModel):
     """How a run's number is to be found: exactly this one, the next within `major` or `major.minor`, or by `bump`."""
 

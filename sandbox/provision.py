@@ -17,8 +17,8 @@ from pipeline import announce, engine, ledger, runs
 from pipeline.catalog import Catalog, Gallery
 
 UPLOADS = "vhd-uploads"
-QUEUES = [UPLOADS, "publish-requests", engine.STEPS, f"{engine.STEPS}-poison"]
-TABLES = [runs.TABLE, ledger.TABLE, ledger.SOURCES]
+QUEUES = [UPLOADS, "publish-requests", "verdicts", engine.STEPS, f"{engine.STEPS}-poison"]
+TABLES = [runs.TABLE, ledger.TABLE, ledger.SOURCES, ledger.HOLDS]
 
 
 def provision(

@@ -59,6 +59,30 @@ class Api:
     def versions(self, image: str, limit: int) -> Json:
         return self._ask("GET", f"images/{quote(image, safe='')}/versions", {"limit": str(limit)})
 
+    def amend(self, image: str, version: str, how: str, body: Json) -> Json:
+        """Say something of a version: `how` is verdict, approval, withdrawal or reinstatement."""
+        path = f"images/{quote(image, safe='')}/versions/{quote(version, safe='')}/{how}"
+        return self._ask("POST", path, body=body)
+
+    def roll_back(self, image: str, body: Json) -> Json:
+        return self._ask("POST", f"images/{quote(image, safe='')}/rollback", body=body)
+
+    def promotions(self) -> Json:
+        return self._ask("GET", "promotions")
+
+    def promote(self, body: Json) -> Json:
+        return self._ask("POST", "promotions", body=body)
+
+    def hold(self, rule: str, body: Json) -> Json:
+        return self._ask("POST", f"promotions/{quote(rule, safe='')}/hold", body=body)
+
+    def release(self, rule: str) -> Json:
+        return self._ask("POST", f"promotions/{quote(rule, safe='')}/release")
+
+    def retention(self, body: Json) -> Json:
+        """Plan retention and, unless `body` says dry_run, do it."""
+        return self._ask("POST", "retention", body=body)
+
     @cloud_call
     def _ask(self, method: str, path: str, query: Json | None = None, body: Json | None = None) -> Json:
         """Raises the fault that an answer other than 2xx stands for."""

@@ -16,7 +16,7 @@ from rich.text import Text
 from pipeline.catalog import Catalog
 
 Json = dict[str, Any]
-STATES = {"published": "green", "failed": "red", "cancelled": "yellow", "duplicate": "cyan"}
+STATES = {"published": "green", "amended": "green", "failed": "red", "cancelled": "yellow", "duplicate": "cyan"}
 _REGIONS = {"Completed": "green", "Failed": "red"}
 _WIDE = 240  # columns where no terminal sets them: a line that is cut helps nobody
 _BAR = 30
@@ -124,6 +124,8 @@ def run(found: Json) -> None:
         "created": _time(found.get("created")),
         "ended": _time(found.get("ended")),
         "due": None if found.get("ended") else _time(found.get("due")),
+        "purpose": found.get("purpose") if found.get("purpose") != "publish" else None,
+        "rule": found.get("promotion"),
         "duplicate of": found.get("duplicate_of"),
         "note": found.get("note"),
         "reason": found.get("reason"),
@@ -175,7 +177,7 @@ def ending(found: Json) -> None:
 
 def _end(found: Json) -> str:
     """Why a run ended as it did, empty where it is published."""
-    if found["state"] == "published":
+    if found["state"] in ("published", "amended"):
         return ""
     if found.get("duplicate_of"):
         return f"of {found['duplicate_of']}"
@@ -194,6 +196,48 @@ def versions(found: Json) -> None:
             ", ".join(f"{r['region']} {r['state']}" for r in version.get("regions") or []),
             version.get("run") or "",
         )
+    console().print(table)
+
+
+def promotions(found: list[Json]) -> None:
+    """Each rule, what it moves, and what keeps the rest."""
+    if not found:
+        say("the catalog has no promotion rule")
+    for one in found:
+        said = f"{one['from']} {one['moves']} moves to {one['to']}" if one["moves"] else "nothing moves"
+        if one["run"]:
+            said += f", by {one['run']['run']} ({one['run']['state']})"
+        have = f"; {one['to']} has {one['have']}" if one["have"] else ""
+        say(f"{one['rule']}: {said}{have}", "green" if one["moves"] else "yellow")
+        if one["held"]:
+            by = f" by {one['held']['by']}" if one["held"]["by"] else ""
+            say(f"  held{by} since {_time(one['held']['at'])}: {one['held']['why']}")
+        elif not one["candidates"]:
+            say(f"  {one['why_nothing']}")
+        for candidate in one["candidates"]:
+            gates = candidate["gates"] or ["ready"]
+            say(f"  {candidate['version']:<12} {'; '.join(gates)}")
+
+
+def doomed(found: Json) -> bool:
+    """Whether retention would take anything of an image's away."""
+    return bool(found["orphans"] or found["vhds"] or any(one["delete"] for one in found["versions"]))
+
+
+def retention(found: list[Json]) -> None:
+    """What retention takes away, and what it keeps and why."""
+    table = _table("IMAGE", "WHAT", "", "WHY")
+    for one in found:
+        if one["fault"]:
+            table.add_row(one["image"], "", Text("unknown", style="red"), Text(one["fault"]))
+        for version in one["versions"]:
+            what = Text("delete", style="red") if version["delete"] else Text("keep", style="green")
+            table.add_row(one["image"], version["version"], what, Text(version["why"]))
+        for orphan in one["orphans"]:
+            why = f"left behind by {orphan['run']}"
+            table.add_row(one["image"], f"{orphan['kind']} {orphan['name']}", Text("delete", style="red"), Text(why))
+        for vhd in one["vhds"]:
+            table.add_row(one["image"], Text(vhd), Text("delete", style="red"), "its version is published")
     console().print(table)
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import quote, unquote, urlsplit
 
-from azure.core import PipelineClient
+from azure.core import MatchConditions, PipelineClient
 from azure.core.credentials import TokenCredential
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.core.pipeline.policies import BearerTokenCredentialPolicy, HttpLoggingPolicy, UserAgentPolicy
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.storage.blob import BlobProperties, BlobServiceClient
@@ -120,6 +121,25 @@ class Blobs:
         """Add index tags to a blob, keeping those it has; the ETag stays. Raises NotFound."""
         blob = self._service.get_blob_client(container, name)
         blob.set_blob_tags({**blob.get_blob_tags(), **tags})
+
+    @cloud_call
+    def tags(self, container: str, name: str) -> dict[str, str]:
+        """A blob's index tags. Raises NotFound."""
+        return dict(self._service.get_blob_client(container, name).get_blob_tags())
+
+    @cloud_call
+    def tagged(self, tag: str) -> list[tuple[str, str]]:
+        """Container and name of every blob of the account that bears the index tag, as far as the index has come."""
+        found = self._service.find_blobs_by_tags(f"\"{tag}\" >= ''")
+        return [(str(blob.container_name), str(blob.name)) for blob in found]
+
+    @cloud_call
+    def delete(self, container: str, name: str, etag: str) -> None:
+        """Delete a blob whose content `etag` names; one that is gone is no fault. Raises Conflict where it changed."""
+        with suppress(ResourceNotFoundError):
+            self._service.get_blob_client(container, name).delete_blob(
+                etag=etag, match_condition=MatchConditions.IfNotModified
+            )
 
     @cloud_call
     def list(self, container: str, prefix: str) -> list[BlobFacts]:

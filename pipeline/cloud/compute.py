@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import lru_cache
 from hashlib import sha256
@@ -44,10 +45,12 @@ from azure.mgmt.compute.models import (
 )
 
 from pipeline.cloud.retry import NO_SDK_RETRIES, cloud_call
+from pipeline.gallery import Listing, VersionFacts, by_number
 from pipeline.replication import RegionProgress, RegionState, region_name
 from pipeline.source import SourceKind, parse_id
 
 _SECURITY_TYPE = "SecurityType"
+_LOCKS = "/providers/Microsoft.Authorization/locks"
 
 
 @dataclass(frozen=True)
@@ -122,22 +125,7 @@ class SourceFacts:
     os_state: str = ""
     generation: str = ""
     architecture: str = ""
-
-
-@dataclass(frozen=True)
-class VersionFacts:
-    """What Azure says of an image version. `state` is its provisioning state."""
-
-    name: str
-    state: str
-    tags: dict[str, str]
-    excluded_from_latest: bool
-    published: datetime | None
-    end_of_life: datetime | None
-    targets: list[str]
-    replication: list[RegionProgress]
-    resource: GalleryImageVersion = field(repr=False)
-    """The version as Azure described it, which a change to it starts from."""
+    excluded_from_latest: bool = False
 
 
 class Compute:
@@ -283,15 +271,13 @@ class Compute:
         return [str(version.name) for version in found]
 
     @cloud_call
-    def versions(self, at: DefinitionId, limit: int) -> list[VersionFacts]:
-        """The `limit` highest versions of a definition, highest first, with their replication. Raises NotFound."""
+    def versions(self, at: DefinitionId) -> Listing:
+        """The versions of a definition without their replication, which a list never tells. Raises NotFound."""
+        clock = _Clock()
         client = self._client(at.subscription).gallery_image_versions
-        listed = [v for v in client.list_by_gallery_image(at.resource_group, at.gallery, at.name) if v.name]
-        listed.sort(key=lambda version: [int(part) for part in str(version.name).split(".")], reverse=True)
-        return [
-            _version_facts(client.get(at.resource_group, at.gallery, at.name, str(v.name), expand="ReplicationStatus"))
-            for v in listed[:limit]
-        ]
+        found = client.list_by_gallery_image(at.resource_group, at.gallery, at.name, raw_response_hook=clock.note)
+        versions = by_number([_version_facts(version) for version in found if version.name])
+        return Listing(clock.now, versions)
 
     @cloud_call
     def version(self, at: DefinitionId, name: str) -> VersionFacts:
@@ -341,6 +327,22 @@ class Compute:
         return self._put_version(at, name, version)
 
     @cloud_call
+    def amend_version(
+        self, at: DefinitionId, name: str, version: GalleryImageVersion, tags: dict[str, str], *, in_latest: bool | None
+    ) -> str:
+        """Give a version other tags, and let it be `latest` or keep it out in every region, None for as it is.
+
+        A region's own say wins over the version's, so both are set. Returns the operation's address.
+        """
+        version.tags = tags
+        if in_latest is not None:
+            profile = _profile(version)
+            profile.exclude_from_latest = not in_latest
+            for target in profile.target_regions or []:
+                target.exclude_from_latest = not in_latest
+        return self._put_version(at, name, version)
+
+    @cloud_call
     def drop_regions(self, at: DefinitionId, name: str, version: GalleryImageVersion, regions: list[str]) -> str:
         """Take a version out of regions. Returns the operation's address."""
         profile = _profile(version)
@@ -383,6 +385,31 @@ class Compute:
         )
 
     @cloud_call
+    def images_tagged(self, at: DefinitionId, tag: str) -> list[tuple[str, str]]:
+        """The managed images beside a definition's gallery that bear `tag`: each one's name, and the tag's value."""
+        found = self._client(at.subscription).images.list_by_resource_group(at.resource_group)
+        return [(str(image.name), value) for image in found if (value := (image.tags or {}).get(tag))]
+
+    @cloud_call
+    def locked_scopes(self, at: DefinitionId) -> list[str]:
+        """The scopes at and below the gallery's resource group that a management lock is on, in lower case.
+
+        What lies below a locked scope cannot be deleted ("Lock your resources" page; REST: Management Locks, List At
+        Resource Group Level).
+        """
+        group = f"/subscriptions/{at.subscription}/resourceGroups/{at.resource_group}"
+        url: str | None = f"{self._endpoint}{group}{_LOCKS}?api-version=2020-05-01"
+        found: list[str] = []
+        while url:
+            response = self._client(at.subscription).send_request(HttpRequest("GET", url))
+            if response.status_code != 200:
+                raise HttpResponseError(response=response)
+            page = response.json()
+            found += [str(lock["id"]).lower().partition(_LOCKS.lower())[0] for lock in page["value"]]
+            url = page.get("nextLink")
+        return found
+
+    @cloud_call
     def why_failed(self, subscription: str, operation: str) -> str:
         """What the operation at that address says of its failure, empty where it says nothing.
 
@@ -395,6 +422,17 @@ class Compute:
             raise HttpResponseError(response=response)
         error = response.json().get("error") or {}
         return ": ".join(part for part in (error.get("code"), error.get("message")) if part)
+
+
+class _Clock:
+    """Azure's clock, as a response shows it: the one that stamps versions, whatever this machine's says."""
+
+    def __init__(self) -> None:
+        self.now = datetime.now(UTC)
+
+    def note(self, response: Any) -> None:
+        if date := response.http_response.headers.get("Date"):
+            self.now = parsedate_to_datetime(date)
 
 
 class _Operation:
@@ -474,7 +512,8 @@ def _image_version_facts(version: GalleryImageVersion, definition: GalleryImage)
     return SourceFacts(
         state=_text(facts.provisioning_state),
         location=region_name(version.location),
-        fingerprint=f"{str(version.id).lower()}@{_profile(version).published_date}",
+        fingerprint=_version_facts(version).fingerprint,
+        excluded_from_latest=not _latest_in(_profile(version)),
         os_type=_text(kind.os_type if kind else None),
         os_state=_text(kind.os_state if kind else None),
         generation=_text(kind.hyper_v_generation if kind else None) or "V1",
@@ -507,17 +546,28 @@ def _text(value: object) -> str:
     return str(value.value if isinstance(value, Enum) else value or "")
 
 
+def _latest_in(profile: GalleryImageVersionPublishingProfile) -> list[str]:
+    """The regions that may take the version for `latest`: a region's own say wins over the version's."""
+    everywhere = bool(profile.exclude_from_latest)
+    return [
+        region_name(target.name)
+        for target in profile.target_regions or []
+        if not (everywhere if target.exclude_from_latest is None else target.exclude_from_latest)
+    ]
+
+
 def _version_facts(version: GalleryImageVersion) -> VersionFacts:
     facts = _facts_of(version)
-    status = facts.replication_status
+    status, safety = facts.replication_status, facts.safety_profile
     return VersionFacts(
+        id=str(version.id),
         name=str(version.name),
         state=_text(facts.provisioning_state),
         tags=dict(version.tags or {}),
-        excluded_from_latest=bool(_profile(version).exclude_from_latest),
         published=_profile(version).published_date,
         end_of_life=_profile(version).end_of_life_date,
         targets=[region_name(target.name) for target in _profile(version).target_regions or []],
+        latest_in=_latest_in(_profile(version)),
         replication=[
             RegionProgress(
                 region=_text(region.region),
@@ -527,5 +577,6 @@ def _version_facts(version: GalleryImageVersion) -> VersionFacts:
             )
             for region in (status.summary if status else None) or []
         ],
+        kept_until_end_of_life=bool(safety and safety.block_deletion_before_end_of_life),
         resource=version,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from pipeline.context import Context
 from pipeline.runs import Run, Stage
+from pipeline.stages.amending import amending
 from pipeline.stages.awaiting_upload import awaiting_upload
 from pipeline.stages.finishing import finishing
 from pipeline.stages.imaging import imaging
@@ -24,5 +25,6 @@ STAGES: dict[Stage, Callable[[Run, Context], Outcome]] = {
     Stage.PUBLISHING: publishing,
     Stage.REPLICATING: replicating,
     Stage.FINISHING: finishing,
+    Stage.AMENDING: amending,
     Stage.UNDOING: undoing,
 }

@@ -59,6 +59,8 @@ def _resource(run: Run, ctx: Context) -> Outcome:
         ]
         if is_ and is_.lower() != should.lower()
     ]
+    if run.promotion and found.excluded_from_latest:
+        raise RunFailed(f"the {what} {run.source} was withdrawn, or excluded from latest, before it was promoted")
     if faults:
         mend = ""
         if run.kind is SourceKind.VM and found.os_state == "Specialized" and wanted.os_state is OsState.GENERALIZED:

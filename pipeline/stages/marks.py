@@ -4,24 +4,44 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from pipeline.catalog import Fate
 from pipeline.cloud.faults import NotFound, Refused
 from pipeline.context import Context
+from pipeline.requests import OURS
 from pipeline.runs import Run
 from pipeline.source import SourceKind
 
-RUN_TAG = "gallerist-run"
+RUN_TAG = f"{OURS}-run"
+SOURCE_TAG = f"{OURS}-source"
+ORIGIN_TAG = f"{OURS}-origin"
+"""What the first version of a chain of promotions was made of."""
+PROMOTION_TAG = f"{OURS}-promotion"
+"""The rule that promoted a version."""
+WITHDRAWN = f"{OURS}-withdrawn"
+"""Why a version was withdrawn."""
+APPROVED = "approved"
+"""Who approves of a version; set by a person or by the API."""
+KEEP = "keep"
+"""With the value true, retention leaves the version be; set by a person."""
 
 
 def tags_of(run: Run) -> dict[str, str]:
     """The tags of a managed image or version: who made it, of what. A tag's value takes 256 characters."""
+    promoted = {PROMOTION_TAG: run.promotion, ORIGIN_TAG: tag_value(run.origin)} if run.promotion else {}
     return {
         **run.tags,
-        "created-by": "gallerist",
+        **promoted,
+        "created-by": OURS,
         RUN_TAG: run.id,
-        "gallerist-image": run.image,
-        "gallerist-source": run.source[-256:],
-        "gallerist-source-etag": run.etag or "",
+        f"{OURS}-image": run.image,
+        SOURCE_TAG: tag_value(run.source),
+        f"{OURS}-source-etag": tag_value(run.etag or ""),
     }
+
+
+def tag_value(text: str) -> str:
+    """`text` as a tag takes it: 256 characters, the last ones where there are more, which tell ids apart."""
+    return text[-256:]
 
 
 def source_tag(image: str) -> str:
@@ -35,7 +55,12 @@ def source_mark(etag: str, outcome: str) -> str:
 
 
 def mark_source(run: Run, ctx: Context, outcome: str) -> None:
-    """Mark the source. Index tags leave its ETag alone; a source that is gone, or takes no tags, needs no mark."""
-    if run.etag is not None and run.kind is SourceKind.BLOB:
+    """Mark the source, unless the catalog keeps it as it is. Index tags leave its ETag alone.
+
+    A source that is gone, or takes no tags, needs no mark.
+    """
+    image = ctx.catalog.images.get(run.image)
+    kept = image is not None and image.source_vhd.then is Fate.KEEP
+    if run.etag is not None and run.kind is SourceKind.BLOB and not kept:
         with suppress(NotFound, Refused):
             ctx.blobs.tag(run.container, run.blob, {source_tag(run.image): source_mark(run.etag, outcome)})

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pipeline.cloud.compute import VersionFacts
 from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
+from pipeline.gallery import VersionFacts
 from pipeline.replication import Verdict, judge, poll_delay
 from pipeline.runs import Run, Stage, now
 from pipeline.stages.outcome import Go, Outcome, RunFailed, Wait

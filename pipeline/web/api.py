@@ -3,93 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipeline import engine
 from pipeline.cloud.compute import DefinitionId
-from pipeline.cloud.faults import CloudFault, Denied, NotFound, Unavailable
+from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
-from pipeline.events import Unreadable, read_json
-from pipeline.intake import RequestConflict, take_request
+from pipeline.intake import take_request
 from pipeline.requests import InvalidRequest, parse_request
 from pipeline.runs import Run, Stage
+from pipeline.web.calls import Answer, Call, accepted, parse, read_body
 from pipeline.web.openapi import NEXT, document
 
 _LOOK_AT_MOST = 1000  # runs that one page of a list looks through
 
 
-@dataclass(frozen=True)
-class Call:
-    """One HTTP request. `base` is the address that the API's routes lie under, such as `https://…/api`."""
-
-    base: str
-    route: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What goes back: a status, a JSON body, and headers beside those that every answer has."""
-
-    status: int
-    body: dict[str, Any]
-    headers: dict[str, str] = field(default_factory=dict)
-
-
-Query = TypeVar("Query", bound=BaseModel)
-Handler = Callable[[Context, Call], Answer]
-
-
-def answer(ctx: Context, handler: Handler, call: Call) -> Answer:
-    """Call a handler; what it raises becomes the answer that says so."""
-    try:
-        return handler(ctx, call)
-    except InvalidRequest as fault:
-        details = [{"field": name, "message": text} for name, text in fault.faults]
-        return _error(400, "InvalidRequest", str(fault), details=details)
-    except (RequestConflict, engine.NotNow) as fault:
-        return _error(409, "Conflict", str(fault))
-    except NotFound as fault:
-        return _error(404, "NotFound", str(fault))
-    except Denied as fault:
-        return _error(502, "Denied", f"Azure does not let the pipeline do this: {fault}")
-    except Unavailable as fault:
-        return _error(503, "Unavailable", str(fault), {"Retry-After": str(max(1, round(fault.retry_after or 5)))})
-    except CloudFault as fault:
-        return _error(502, "Refused", str(fault))
-
-
-def _error(
-    status: int, code: str, message: str, headers: dict[str, str] | None = None, *, details: list[Any] | None = None
-) -> Answer:
-    error: dict[str, Any] = {"code": code, "message": message}
-    if details is not None:
-        error["details"] = details
-    return Answer(status, {"error": error}, headers or {})
-
-
 def publish(ctx: Context, call: Call) -> Answer:
     """POST /publish"""
-    try:
-        data = read_json(call.body)
-    except Unreadable as fault:
-        raise InvalidRequest([("request", str(fault))]) from fault
-    offered = take_request(ctx, parse_request(data))
+    offered = take_request(ctx, parse_request(read_body(call)))
     if offered.due:
         engine.queue_step(ctx, offered.run)
-    return _accepted(call, offered.run)
-
-
-def _accepted(call: Call, run: Run) -> Answer:
-    url = f"{call.base}/runs/{run.id}"
-    body = {"run": run.id, "image": run.image, "state": run.stage.value, "url": url}
-    return Answer(202, body, {"Location": url})
+    return accepted(call, offered.run)
 
 
 def _time(text: object) -> datetime:
@@ -118,7 +55,7 @@ class RunsQuery(BaseModel):
 
 def runs(ctx: Context, call: Call) -> Answer:
     """GET /runs"""
-    asked = _parse(RunsQuery, call.query)
+    asked = parse(RunsQuery, dict(call.query))
     states = {stage.value for stage in Stage} | {"live", "ended"}
     if asked.state is not None and asked.state not in states:
         raise InvalidRequest([("state", f"takes one of {', '.join(sorted(states))}")])
@@ -157,12 +94,12 @@ def _run(ctx: Context, call: Call) -> Run:
 
 def retry(ctx: Context, call: Call) -> Answer:
     """POST /runs/{id}/retry"""
-    return _accepted(call, engine.retry(ctx, call.route["id"]))
+    return accepted(call, engine.retry(ctx, call.route["id"]))
 
 
 def cancel(ctx: Context, call: Call) -> Answer:
     """POST /runs/{id}/cancel"""
-    return _accepted(call, engine.cancel(ctx, call.route["id"]))
+    return accepted(call, engine.cancel(ctx, call.route["id"]))
 
 
 def images(ctx: Context, _: Call) -> Answer:
@@ -195,14 +132,15 @@ class VersionsQuery(BaseModel):
 
 def versions(ctx: Context, call: Call) -> Answer:
     """GET /images/{image}/versions"""
-    name, asked = call.route["image"], _parse(VersionsQuery, call.query)
+    name, asked = call.route["image"], parse(VersionsQuery, dict(call.query))
     if name not in ctx.catalog.images:
         raise NotFound(f"the catalog has no image {name!r}; it has {', '.join(ctx.catalog.images)}")
     at = DefinitionId.parse(ctx.catalog.definition_id(name))
     try:
-        found = ctx.compute.versions(at, limit=asked.limit)
+        listed = ctx.compute.versions(at).versions[: asked.limit]
     except NotFound:
-        found = []  # no definition: nothing was published yet
+        listed = []  # no definition: nothing was published yet
+    found = [ctx.compute.version(at, version.name) for version in listed]
     return Answer(
         200,
         {
@@ -236,16 +174,10 @@ def describe(run: Run, base: str) -> dict[str, Any]:
         run.model_dump_json(
             include={
                 "image", "version", "definition", "regions", "created", "entered", "due", "ended", "note", "reason",
-                "duplicate_of", "request_id", "tags",
+                "duplicate_of", "request_id", "tags", "promotion",
             }
         )
     )  # fmt: skip
     source = {"kind": run.kind.value, "id": run.source, "etag": run.etag}
-    return {"run": run.id, "state": run.stage.value, "source": source, "url": f"{base}/runs/{run.id}", **shown}
-
-
-def _parse(kind: type[Query], query: Mapping[str, str]) -> Query:
-    try:
-        return kind.model_validate(dict(query))
-    except ValidationError as error:
-        raise InvalidRequest([(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]) from error
+    shown |= {"purpose": run.purpose, "source": source}
+    return {"run": run.id, "state": run.stage.value, "url": f"{base}/runs/{run.id}", **shown}

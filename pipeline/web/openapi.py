@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from pipeline.replication import RegionState
-from pipeline.requests import PublishRequest
-from pipeline.runs import Stage
+from pipeline.requests import Finding, PublishRequest
+from pipeline.runs import Purpose, Stage
 from pipeline.source import SourceKind
+from pipeline.web import lifecycle
 
 NEXT = r"^\d{17}\|[a-z0-9-]{1,80}$"
 """The form of what leads from one page of runs to the next."""
@@ -15,6 +18,11 @@ _TEXT = {"type": "string"}
 _MAYBE_TEXT = {"type": ["string", "null"]}
 _TIME = {"type": "string", "format": "date-time"}
 _MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
+_IMAGE = {"type": "string", "pattern": "^[a-z0-9-]{1,40}$"}
+_BODIES: list[type[BaseModel]] = [
+    Finding, lifecycle.ApprovalRequest, lifecycle.WithdrawalRequest, lifecycle.ReasonRequest,
+    lifecycle.RollbackRequest, lifecycle.PromotionRequest, lifecycle.RetentionRequest,
+]  # fmt: skip
 _RUN_STATES = [stage.value for stage in Stage]
 
 
@@ -106,18 +114,14 @@ def _paths() -> dict[str, Any]:
                 "The versions of an image, highest first, with their replication.",
                 {"200": _answer("The versions.", "Versions"), **_errors(400, 404)},
                 parameters=[
-                    _parameter(
-                        "image",
-                        "path",
-                        {"type": "string", "pattern": "^[a-z0-9-]{1,40}$"},
-                        "The image, by the catalog.",
-                    ),
+                    _parameter("image", "path", _IMAGE, "The image, by the catalog."),
                     _parameter(
                         "limit", "query", {"type": "integer", "minimum": 1, "maximum": 100}, "Versions at most."
                     ),
                 ],
             )
         },
+        **_lifecycle_paths(),
         "/openapi.json": {
             "get": {
                 **_operation("describe", "This description.", {"200": {"description": "OpenAPI 3.1."}}),
@@ -125,6 +129,74 @@ def _paths() -> dict[str, Any]:
             }
         },
     }
+
+
+def _lifecycle_paths() -> dict[str, Any]:
+    image = _parameter("image", "path", _IMAGE, "The image, by the catalog.")
+    version = _parameter("version", "path", {"type": "string", "pattern": r"^\d+\.\d+\.\d+$"}, "The version.")
+    rule = _parameter("rule", "path", {"type": "string", "pattern": "^[a-z0-9-]{1,80}$"}, "The promotion rule.")
+    amended = {
+        "202": _answer("Runs that see to it.", "Amendment"),
+        "200": _answer("It is so already.", "Amendment"),
+        **_errors(400, 404, 409),
+    }
+
+    def amend(name: str, summary: str, body: type[BaseModel]) -> dict[str, Any]:
+        return {"post": _operation(name, summary, amended, parameters=[image, version], requestBody=_takes(body))}
+
+    looked = {"200": _answer("The rules.", "Promotions"), **_errors(400, 404)}
+    of_version = "/images/{image}/versions/{version}"
+    return {
+        f"{of_version}/verdict": amend(
+            "verdict", "A test system has looked at a version; the verdict becomes a tag.", Finding
+        ),
+        f"{of_version}/approval": amend("approve", "A person approves of a version.", lifecycle.ApprovalRequest),
+        f"{of_version}/withdrawal": amend(
+            "withdraw", "Take a version out of latest in every region.", lifecycle.WithdrawalRequest
+        ),
+        f"{of_version}/reinstatement": amend("reinstate", "Undo a withdrawal.", lifecycle.ReasonRequest),
+        "/images/{image}/rollback": {
+            "post": _operation(
+                "rollBack",
+                "Make the good version before the latest one latest again.",
+                {
+                    "202": _answer("Runs that see to it.", "Rollback"),
+                    "200": _answer("What would be done.", "Rollback"),
+                    **_errors(400, 404, 409),
+                },
+                parameters=[image],
+                requestBody=_takes(lifecycle.RollbackRequest),
+            )
+        },
+        "/promotions": {
+            "get": _operation("listPromotions", "What each rule would move, and what keeps the rest.", looked),
+            "post": _operation(
+                "promote", "Promote now, by all rules or an image's.", looked,
+                requestBody=_takes(lifecycle.PromotionRequest),
+            ),
+        },
+        "/promotions/{rule}/hold": {
+            "post": _operation(
+                "hold", "Let nothing move by a rule.", looked, parameters=[rule],
+                requestBody=_takes(lifecycle.ReasonRequest),
+            )
+        },
+        "/promotions/{rule}/release": {
+            "post": _operation("release", "Let a rule go on.", looked, parameters=[rule])
+        },
+        "/retention": {
+            "post": _operation(
+                "retain", "Plan retention and, unless it is a dry run, do what is planned.",
+                {"200": _answer("The plan.", "Retention"), **_errors(400)},
+                requestBody=_takes(lifecycle.RetentionRequest),
+            )
+        },
+    }  # fmt: skip
+
+
+def _takes(body: type[BaseModel]) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{body.__name__}"}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 def _operation(name: str, summary: str, answers: dict[str, Any], **rest: Any) -> dict[str, Any]:
@@ -184,6 +256,8 @@ def _schemas() -> dict[str, Any]:
         "reason": _MAYBE_TEXT,
         "duplicate_of": _MAYBE_TEXT,
         "request_id": _MAYBE_TEXT,
+        "purpose": {"enum": ["publish", "promotion", *(purpose.value for purpose in Purpose)]},
+        "promotion": _MAYBE_TEXT,
         "tags": tags,
         "url": _TEXT,
     }
@@ -213,7 +287,32 @@ def _schemas() -> dict[str, Any]:
     }
     fault = _object({"field": _TEXT, "message": _TEXT})
     error = {"code": _TEXT, "message": _TEXT}
+    begun = {"$ref": "#/components/schemas/Accepted"}
+    hold = _object({"why": _TEXT, "by": _TEXT, "at": _TIME}) | {"type": ["object", "null"]}
+    promotion = {
+        "rule": _TEXT,
+        "from": _TEXT,
+        "to": _TEXT,
+        "have": _MAYBE_TEXT,
+        "held": hold,
+        "moves": _MAYBE_TEXT,
+        "run": {"oneOf": [begun, {"type": "null"}]},
+        "why_nothing": _TEXT,
+        "candidates": _list(_object({"version": _TEXT, "gates": _list(_TEXT)})),
+    }
+    retention = {
+        "image": _TEXT,
+        "fault": _MAYBE_TEXT,
+        "versions": _list(_object({"version": _TEXT, "delete": {"type": "boolean"}, "why": _TEXT})),
+        "orphans": _list(_object({"kind": _TEXT, "name": _TEXT, "run": _TEXT})),
+        "vhds": _list(_TEXT),
+    }
     return {
+        **{body.__name__: body.model_json_schema() for body in _BODIES},
+        "Amendment": _object({"runs": _list(begun)}),
+        "Rollback": _object({"runs": _list(begun), "image": _TEXT, "out": _TEXT, "back_to": _TEXT}),
+        "Promotions": _object({"promotions": _list(_object(promotion))}),
+        "Retention": _object({"dry_run": {"type": "boolean"}, "images": _list(_object(retention))}),
         **request.pop("$defs"),
         "PublishRequest": request,
         "RegionProgress": _object(

@@ -15,6 +15,9 @@ from sandbox.up import ROOT
 GALLERY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/galStaging"
 
 
+PRODUCTION = "/subscriptions/other/resourceGroups/g/providers/Microsoft.Compute/galleries/galProduction"
+
+
 def catalog(**image: Any) -> dict[str, Any]:
     definition = {"publisher": "Contoso", "offer": "web", "sku": "ubuntu", "os_type": "Linux"}
     definition |= image.pop("definition", {})
@@ -42,7 +45,10 @@ def test_everything_a_catalog_can_say_is_read() -> None:
         end_of_life="180d",
         keep={"newest": 10, "days": 365},
     )
-    data["promotions"] = [{"from": "web", "to": {"gallery": "staging", "definition": "prod"}, "soak": "24h", "require": {"tests": "passed"}}]  # fmt: skip
+    data["galleries"]["production"] = {"id": PRODUCTION, "location": "westeurope"}
+    data["promotions"] = [
+        {"from": "web", "to": {"gallery": "production"}, "soak": "24h", "require": {"tests": "passed"}, "range": "~1.4"}
+    ]
     read = parse(data)
     web = read.images["web"]
     assert web.version.bump is Bump.CALVER
@@ -51,6 +57,7 @@ def test_everything_a_catalog_can_say_is_read() -> None:
     assert [region.name for region in web.regions] == ["westeurope", "northeurope"]
     assert read.definition_id("web") == f"{GALLERY}/images/web"
     assert read.promotions[0].soak == timedelta(hours=24)
+    assert read.promotions[0].key == "web-to-production"
 
 
 @pytest.mark.parametrize(
@@ -124,6 +131,69 @@ def test_two_images_do_not_share_a_definition() -> None:
         "definition": data["images"]["web"]["definition"] | {"name": "WEB"}
     }
     assert "same definition" in faults(data)
+
+
+def promoting(*rules: dict[str, Any], **image: Any) -> dict[str, Any]:
+    data = catalog(**image)
+    data["galleries"]["production"] = {"id": PRODUCTION, "location": "westeurope"}
+    return data | {"promotions": [{"from": "web", "to": {"gallery": "production"}, **rule} for rule in rules]}
+
+
+def test_a_promotion_brings_the_image_it_publishes_as() -> None:
+    read = parse(promoting({"to": {"gallery": "production", "definition": "prod"}}, keep={"newest": 3}))
+    assert read.target_of(read.promotions[0]) == "web-production"
+    target = read.images["web-production"]
+    assert read.definition_id("web-production") == f"{PRODUCTION}/images/prod"
+    assert (target.keep.newest, target.definition.sku, target.drop) == (3, "ubuntu", None)
+    assert not read.allows("web-production", "vhds/web/a.vhd")  # nothing but a promotion gets there
+
+
+def test_a_promotion_into_an_image_of_the_catalog_takes_its_settings() -> None:
+    data = promoting({})
+    data["images"]["prod"] = {
+        "gallery": "production",
+        "definition": data["images"]["web"]["definition"] | {"name": "WEB"},
+        "regions": [{"name": "northeurope", "replicas": 5}],
+    }
+    read = parse(data)
+    assert read.target_of(read.promotions[0]) == "prod"
+    assert [region.replicas for region in read.target_regions("prod")] == [1, 5]
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ({"from": "lost"}, "promotions: 0.from: no image is named 'lost'"),
+        ({"to": {"gallery": "lost"}}, "no gallery is named 'lost'"),
+        ({"to": {"gallery": "staging"}}, "promotions.0: leads from a definition to itself"),
+        ({"to": {"gallery": "staging", "definition": "other"}}, "publisher, offer and sku once"),
+        ({"range": "new"}, "'new' is no range: takes ~1.4"),
+        ({"soak": "long"}, "takes a number and a unit"),
+        ({"name": "No Name"}, "promotions.0.name"),
+        ({"number": "next!"}, "promotions.0.number"),
+    ],
+)
+def test_a_promotion_that_cannot_be_is_refused(rule: dict[str, Any], says: str) -> None:
+    assert says in faults(promoting(rule))
+
+
+def test_promotions_keep_region_definition_and_name() -> None:
+    data = promoting({}, {})
+    assert "a rule is named 'web-to-production' already" in faults(data)
+    data = promoting({})
+    data["galleries"]["production"]["location"] = "northeurope"
+    assert "Azure makes a version of another in the same region only" in faults(data)
+    data = promoting({})
+    data["images"]["prod"] = {
+        "gallery": "production",
+        "definition": data["images"]["web"]["definition"] | {"name": "web", "architecture": "Arm64"},
+    }
+    assert "differ in definition: architecture" in faults(data)
+
+
+@pytest.mark.parametrize("tier", ["cool", "archive"])
+def test_a_vhd_cannot_be_moved_to_a_tier(tier: str) -> None:
+    assert "a VHD is a page blob" in faults(catalog(source_vhd={"then": tier}))
 
 
 @pytest.mark.parametrize("text", ["", "galleries: [", "- a", "galleries: {}\nimages: {}"])

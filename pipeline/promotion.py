@@ -1,0 +1,273 @@
+"""Promotion: which version of a rule's image moves on, what keeps the others, and moving it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import structlog
+
+from pipeline import engine
+from pipeline.catalog import PromotedNumber, Promotion
+from pipeline.cloud.compute import DefinitionId
+from pipeline.cloud.faults import CloudFault, NotFound
+from pipeline.context import Context
+from pipeline.gallery import Listing, VersionFacts
+from pipeline.intake import offer
+from pipeline.ledger import Hold
+from pipeline.requests import OURS, InvalidRequest
+from pipeline.runs import Overtaken, Run, Stage, new_run_id, now
+from pipeline.source import SourceKind
+from pipeline.stages.marks import APPROVED, KEEP, ORIGIN_TAG, SOURCE_TAG, WITHDRAWN, tag_value
+from pipeline.versions import Version, Wish, in_range
+
+_log = structlog.get_logger()
+_MOST_TAGS = 40  # Azure takes 50 on a resource, and the pipeline adds its own
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What keeps a version from moving on. `may_open`: time, a verdict or an approval can still open it."""
+
+    why: str
+    may_open: bool
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A version that is newer than what its target has, and what keeps it."""
+
+    version: VersionFacts
+    gates: list[Gate]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a rule would do. `candidates` are the newer versions, highest first; `have` is what the target has."""
+
+    rule: Promotion
+    have: Version | None
+    candidates: list[Candidate] = field(default_factory=list)
+    hold: Hold | None = None
+
+    @property
+    def pick(self) -> VersionFacts | None:
+        """The highest version that nothing keeps."""
+        if self.hold:
+            return None
+        return next((one.version for one in self.candidates if not one.gates), None)
+
+    @property
+    def awaited(self) -> list[VersionFacts]:
+        """The versions that move on, or still may: retention leaves them be."""
+        return [one.version for one in self.candidates if all(gate.may_open for gate in one.gates)]
+
+    def kept_back(self, version: VersionFacts, gate: Gate) -> Plan:
+        """The plan with one more gate before a version."""
+        return replace(
+            self,
+            candidates=[
+                replace(one, gates=[*one.gates, gate]) if one.version.name == version.name else one
+                for one in self.candidates
+            ],
+        )
+
+
+def plan(rule: Promotion, versions: Iterable[VersionFacts], have: Version | None, at: datetime) -> Plan:
+    """What `rule` makes of `versions`, where the target has `have`, at the time `at` by the clock that dated them.
+
+    A version moves on that is Succeeded, in `latest`, before its end of life, as old as `soak`, in `range`, bears
+    the required tags and, where the rule wants it, an approval. Whether its regions are Completed no list tells.
+    """
+    newer = [
+        Candidate(version, _gates(rule, version, at))
+        for version in versions
+        if version.number is not None and (have is None or version.number > have)
+    ]
+    newer.sort(key=lambda one: one.version.number or (), reverse=True)
+    return Plan(rule, have, newer)
+
+
+def _gates(rule: Promotion, version: VersionFacts, at: datetime) -> list[Gate]:
+    gates = []
+    if version.state != "Succeeded":
+        gates.append(Gate(f"it is {version.state}", may_open=version.state in ("Creating", "Updating")))
+    if why := version.tags.get(WITHDRAWN):
+        gates.append(Gate(f"it is withdrawn: {why}", may_open=False))
+    elif version.excluded_from_latest and version.state == "Succeeded":
+        gates.append(Gate("it is excluded from latest", may_open=False))
+    if version.end_of_life is not None and version.end_of_life <= at:
+        gates.append(Gate(f"its life ended on {version.end_of_life:%Y-%m-%d}", may_open=False))
+    if not in_range(version.number or Version(0, 0, 0), rule.range):
+        gates.append(Gate(f"it is not in the range {rule.range}", may_open=False))
+    for name, wanted in rule.require.items():
+        said = version.tags.get(name)
+        if said is None:
+            gates.append(Gate(f"it bears no tag {name}, {wanted} is required", may_open=True))
+        elif said != wanted:
+            gates.append(Gate(f"{name} is {said}, {wanted} is required", may_open=False))
+    if version.published is None or version.published + rule.soak > at:
+        until = f" until {version.published + rule.soak:%Y-%m-%d %H:%M} UTC" if version.published else ""
+        gates.append(Gate(f"it soaks{until}", may_open=True))
+    if rule.approval and not version.tags.get(APPROVED):
+        gates.append(Gate("nobody has approved of it", may_open=True))
+    return gates
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """What came of a rule: its plan, the run that moves its pick, and why nothing was looked at, where it was not."""
+
+    rule: Promotion
+    plan: Plan | None
+    run: Run | None = None
+    fault: str | None = None
+
+
+def look(ctx: Context, rule: Promotion, only: str | None = None) -> Plan:
+    """What a rule would do now; with `only`, with the version of that name alone.
+
+    Costs a list of either definition and two rows; where something would move, its replication and its claim.
+    """
+    target = ctx.catalog.target_of(rule)
+    staged = _listed(ctx, ctx.catalog.definition_id(rule.from_))
+    there = _listed(ctx, ctx.catalog.definition_id(target))
+    have = _have(ctx, rule, there)
+    found = plan(rule, [version for version in staged.versions if only in (None, version.name)], have, staged.at)
+    found = replace(found, hold=ctx.holds.of(rule.key))
+    while pick := found.pick:
+        gate = _last_gate(ctx, target, ctx.compute.version(_definition(ctx, rule.from_), pick.name))
+        if gate is None:
+            break
+        found = found.kept_back(pick, gate)
+    return found
+
+
+def _last_gate(ctx: Context, target: str, version: VersionFacts) -> Gate | None:
+    """What a list does not tell: regions that lack the version, a promotion of it that ended."""
+    if not version.completed:
+        lacking = ", ".join(f"{r.region} is at {r.progress} %" for r in version.replication if r.progress < 100)
+        return Gate(f"it is not in all its regions: {lacking or 'Azure does not tell of each'}", may_open=True)
+    run = _run_of(ctx, target, version)
+    if run and run.stage is Stage.PUBLISHED:
+        return Gate(f"it was promoted before, by {run.id}, and is gone from the target", may_open=False)
+    if run and run.stage is Stage.CANCELLED:
+        return Gate(f"its promotion {run.id} was cancelled; gallerist retry {run.id} takes it up again", may_open=True)
+    return None
+
+
+def _run_of(ctx: Context, target: str, version: VersionFacts) -> Run | None:
+    """The run that claimed a version for a target."""
+    owner = ctx.sources.claimed_by(target, version.id, version.fingerprint)
+    loaded = ctx.runs.load(owner) if owner else None
+    return loaded[0] if loaded else None
+
+
+def _listed(ctx: Context, definition: str) -> Listing:
+    try:
+        return ctx.compute.versions(DefinitionId.parse(definition))
+    except NotFound:
+        return Listing(now(), [])
+
+
+def _definition(ctx: Context, image: str) -> DefinitionId:
+    return DefinitionId.parse(ctx.catalog.definition_id(image))
+
+
+def _have(ctx: Context, rule: Promotion, there: Listing) -> Version | None:
+    """The number that a candidate must exceed."""
+    staging = ctx.catalog.definition_id(rule.from_)
+    if rule.number is PromotedNumber.NEXT:
+        promoted = {version.tags.get(SOURCE_TAG, "").lower() for version in there.versions}
+        numbers = [_number(source.rpartition("/")[2]) for source in promoted]
+        ours = [n for n in numbers if n and tag_value(f"{staging}/versions/{n}").lower() in promoted]
+        return max(ours, default=None)
+    held, source = ctx.ledger.highest_held(ctx.catalog.definition_id(ctx.catalog.target_of(rule)))
+    if source.lower() == f"{staging}/versions/{held}".lower():
+        held = None  # by a promotion of that very version, which may have failed; its claim tells
+    return max((n for n in [held, *(version.number for version in there.versions)] if n), default=None)
+
+
+def _number(text: str) -> Version | None:
+    try:
+        return Version.parse(text)
+    except ValueError:
+        return None
+
+
+def promote(ctx: Context, rule: Promotion, only: str | None = None) -> Promoted:
+    """Move on what a rule lets move; a promotion that failed is taken up again. Two at once promote once."""
+    found = look(ctx, rule, only)
+    pick = found.pick
+    if pick is None:
+        _log.info("promotion_nothing", rule=rule.key, why=why_nothing(found))
+        return Promoted(rule, found)
+    target = ctx.catalog.target_of(rule)
+    run = _run_of(ctx, target, pick)
+    if run is None:
+        offered = offer(ctx, _draft(rule, target, pick))
+        if offered is None:
+            return Promoted(rule, found, fault=f"version {pick.name} has just been deleted")
+        run = offered.run
+        if offered.due:
+            engine.queue_step(ctx, run)
+        _log.info("promotion_begun" if offered.new else "promotion_under_way", rule=rule.key, run=run.id)
+    elif run.stage is Stage.FAILED:
+        with suppress(engine.NotNow, Overtaken):  # another was faster
+            run = engine.retry(ctx, run.id)
+        _log.info("promotion_retried", rule=rule.key, run=run.id)
+    return Promoted(rule, found, run)
+
+
+def promote_all(ctx: Context, rules: Iterable[Promotion], only: str | None = None) -> list[Promoted]:
+    """Every rule's turn. One that Azure cannot answer for now does not keep the others."""
+    done = []
+    for rule in rules:
+        try:
+            done.append(promote(ctx, rule, only))
+        except (CloudFault, InvalidRequest) as fault:
+            _log.error("promotion_failed", rule=rule.key, fault=str(fault))
+            done.append(Promoted(rule, None, fault=str(fault)))
+    return done
+
+
+def why_nothing(found: Plan) -> str:
+    """Why a plan moves nothing, in words; empty where it moves something."""
+    if found.hold:
+        return f"the rule is held: {found.hold.why}"
+    if found.pick:
+        return ""
+    if not found.candidates:
+        return f"nothing is newer than {found.have}" if found.have else "there is no version yet"
+    return "; ".join(f"{one.version.name}: {', '.join(gate.why for gate in one.gates)}" for one in found.candidates)
+
+
+def _draft(rule: Promotion, target: str, version: VersionFacts) -> Run:
+    at = now()
+    keeps = rule.number is PromotedNumber.KEEP
+    return Run(
+        id=new_run_id(target, at),
+        image=target,
+        source=version.id,
+        kind=SourceKind.IMAGE_VERSION,
+        promotion=rule.key,
+        wish=Wish(exact=version.name) if keeps else None,
+        tags=_inherited(version.tags),
+        origin=version.tags.get(ORIGIN_TAG) or version.tags.get(SOURCE_TAG, version.id),
+        created=at,
+        began=at,
+        entered=at,
+        due=at,
+    )
+
+
+def _inherited(tags: dict[str, str]) -> dict[str, str]:
+    """The tags that go along: what others said of the version, not what holds it where it is."""
+    theirs = {
+        name: value
+        for name, value in tags.items()
+        if not name.startswith(OURS) and name not in (APPROVED, KEEP, "created-by")
+    }
+    return dict(list(theirs.items())[:_MOST_TAGS])

@@ -1,0 +1,100 @@
+"""What every route shares: what is asked, what goes back, and how a fault becomes an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from pipeline import engine
+from pipeline.cloud.faults import CloudFault, Denied, NotFound, Unavailable
+from pipeline.context import Context
+from pipeline.events import Unreadable, read_json
+from pipeline.intake import RequestConflict
+from pipeline.requests import InvalidRequest
+from pipeline.runs import Run
+
+
+@dataclass(frozen=True)
+class Call:
+    """One HTTP request. `base` is the address that the API's routes lie under, such as `https://…/api`."""
+
+    base: str
+    route: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back: a status, a JSON body, and headers beside those that every answer has."""
+
+    status: int
+    body: dict[str, Any]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Asked = TypeVar("Asked", bound=BaseModel)
+Handler = Callable[[Context, Call], Answer]
+
+
+def answer(ctx: Context, handler: Handler, call: Call) -> Answer:
+    """Call a handler; what it raises becomes the answer that says so."""
+    try:
+        return handler(ctx, call)
+    except InvalidRequest as fault:
+        details = [{"field": name, "message": text} for name, text in fault.faults]
+        return _error(400, "InvalidRequest", str(fault), details=details)
+    except (RequestConflict, engine.NotNow) as fault:
+        return _error(409, "Conflict", str(fault))
+    except NotFound as fault:
+        return _error(404, "NotFound", str(fault))
+    except Denied as fault:
+        return _error(502, "Denied", f"Azure does not let the pipeline do this: {fault}")
+    except Unavailable as fault:
+        return _error(503, "Unavailable", str(fault), {"Retry-After": str(max(1, round(fault.retry_after or 5)))})
+    except CloudFault as fault:
+        return _error(502, "Refused", str(fault))
+
+
+def _error(
+    status: int, code: str, message: str, headers: dict[str, str] | None = None, *, details: list[Any] | None = None
+) -> Answer:
+    error: dict[str, Any] = {"code": code, "message": message}
+    if details is not None:
+        error["details"] = details
+    return Answer(status, {"error": error}, headers or {})
+
+
+def accepted(call: Call, run: Run) -> Answer:
+    """202, with where the run is to be seen."""
+    body = briefly(run, call.base)
+    return Answer(202, body, {"Location": body["url"]})
+
+
+def briefly(run: Run, base: str) -> dict[str, Any]:
+    """A run in a few words."""
+    return {"run": run.id, "image": run.image, "state": run.stage.value, "url": f"{base}/runs/{run.id}"}
+
+
+def read_body(call: Call) -> Any:
+    """The JSON that came with a call. Raises InvalidRequest."""
+    try:
+        return read_json(call.body)
+    except Unreadable as fault:
+        raise InvalidRequest([("request", str(fault))]) from fault
+
+
+def parse_body(kind: type[Asked], call: Call) -> Asked:
+    """What came with a call, as `kind` has it; a call without a body says nothing. Raises InvalidRequest."""
+    return parse(kind, read_body(call) if call.body.strip() else {})
+
+
+def parse(kind: type[Asked], given: Any) -> Asked:
+    """`given` as `kind` has it. Raises InvalidRequest naming every wrong field."""
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        raise InvalidRequest([(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]) from error

@@ -1,0 +1,198 @@
+"""The HTTP API's routes for the life of a version: verdicts, promotion, withdrawal, retention."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from pipeline import amendments, engine, promotion, retention
+from pipeline.catalog import Promotion
+from pipeline.cloud.faults import NotFound
+from pipeline.context import Context
+from pipeline.requests import Finding, InvalidRequest, parse_verdict
+from pipeline.runs import Run
+from pipeline.web.calls import Answer, Call, briefly, parse_body
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+By = Annotated[str, Field(max_length=200)]
+Why = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class ApprovalRequest(_Body):
+    """What POST …/approval takes: who approves."""
+
+    by: Annotated[str, Field(min_length=1, max_length=200)]
+
+
+class WithdrawalRequest(_Body):
+    """What POST …/withdrawal takes. `promoted`: what was promoted from it is withdrawn too."""
+
+    why: Why
+    by: By = ""
+    promoted: bool = False
+
+
+class ReasonRequest(_Body):
+    """What POST …/reinstatement and …/hold take."""
+
+    why: Why
+    by: By = ""
+
+
+class RollbackRequest(_Body):
+    """What POST /images/{image}/rollback takes. With `dry_run` nothing is changed."""
+
+    why: Why
+    by: By = ""
+    dry_run: bool = False
+
+
+class PromotionRequest(_Body):
+    """What POST /promotions takes: of which image, of which version of it; every rule where neither is named."""
+
+    image: str | None = None
+    version: Annotated[str | None, Field(pattern=r"^\d+\.\d+\.\d+$")] = None
+    dry_run: bool = False
+
+
+def verdict(ctx: Context, call: Call) -> Answer:
+    """POST /images/{image}/versions/{version}/verdict"""
+    found = parse_body(Finding, call)
+    return _amending(ctx, call, amendments.judge_version(ctx, parse_verdict({**call.route, **found.model_dump()})))
+
+
+def approval(ctx: Context, call: Call) -> Answer:
+    """POST /images/{image}/versions/{version}/approval"""
+    return _amending(ctx, call, amendments.approve(ctx, **call.route, by=parse_body(ApprovalRequest, call).by))
+
+
+def withdrawal(ctx: Context, call: Call) -> Answer:
+    """POST /images/{image}/versions/{version}/withdrawal"""
+    given = parse_body(WithdrawalRequest, call)
+    return _amending(
+        ctx, call, *amendments.withdraw(ctx, **call.route, why=given.why, by=given.by, promoted=given.promoted)
+    )
+
+
+def reinstatement(ctx: Context, call: Call) -> Answer:
+    """POST /images/{image}/versions/{version}/reinstatement"""
+    given = parse_body(ReasonRequest, call)
+    return _amending(ctx, call, amendments.reinstate(ctx, **call.route, why=given.why, by=given.by))
+
+
+def rollback(ctx: Context, call: Call) -> Answer:
+    """POST /images/{image}/rollback"""
+    given = parse_body(RollbackRequest, call)
+    done = amendments.rollback(ctx, call.route["image"], why=given.why, by=given.by, dry_run=given.dry_run)
+    answer = _amending(ctx, call, *done.runs)
+    answer.body.update({"image": done.image, "out": done.out, "back_to": done.back_to})
+    return answer
+
+
+def _amending(ctx: Context, call: Call, *runs: Run | None) -> Answer:
+    """202 with the runs that amend versions, or 200 with none where all is as it should be."""
+    begun = [run for run in runs if run]
+    for run in begun:
+        engine.queue_step(ctx, run)
+    body: dict[str, Any] = {"runs": [briefly(run, call.base) for run in begun]}
+    return Answer(202 if begun else 200, body)
+
+
+def promotions(ctx: Context, call: Call) -> Answer:
+    """GET /promotions"""
+    return Answer(200, {"promotions": _looked(ctx, call, ctx.catalog.promotions)})
+
+
+def promote(ctx: Context, call: Call) -> Answer:
+    """POST /promotions"""
+    given = parse_body(PromotionRequest, call)
+    if given.version and not given.image:
+        raise InvalidRequest([("version", "goes with image")])
+    rules = [rule for rule in ctx.catalog.promotions if given.image in (None, rule.from_)]
+    if given.image and not rules:
+        raise InvalidRequest([("image", f"no rule promotes {given.image!r}")])
+    if given.dry_run:
+        return Answer(200, {"promotions": _looked(ctx, call, rules, given.version)})
+    done = promotion.promote_all(ctx, rules, given.version)
+    return Answer(200, {"promotions": [_promotion(ctx, call, one) for one in done]})
+
+
+def _looked(ctx: Context, call: Call, rules: list[Promotion], only: str | None = None) -> list[dict[str, Any]]:
+    done = [promotion.Promoted(rule, promotion.look(ctx, rule, only)) for rule in rules]
+    return [_promotion(ctx, call, one) for one in done]
+
+
+def _promotion(ctx: Context, call: Call, done: promotion.Promoted) -> dict[str, Any]:
+    plan, rule = done.plan, done.rule
+    pick = plan.pick if plan else None
+    return {
+        "rule": rule.key,
+        "from": rule.from_,
+        "to": ctx.catalog.target_of(rule),
+        "have": str(plan.have) if plan and plan.have else None,
+        "held": {"why": plan.hold.why, "by": plan.hold.by, "at": plan.hold.at.isoformat()}
+        if plan and plan.hold
+        else None,
+        "moves": pick.name if pick else None,
+        "run": briefly(done.run, call.base) if done.run else None,
+        "why_nothing": done.fault or (promotion.why_nothing(plan) if plan else ""),
+        "candidates": [
+            {"version": one.version.name, "gates": [gate.why for gate in one.gates]} for one in plan.candidates
+        ]
+        if plan
+        else [],
+    }
+
+
+def hold(ctx: Context, call: Call) -> Answer:
+    """POST /promotions/{rule}/hold"""
+    rule, given = _rule(ctx, call), parse_body(ReasonRequest, call)
+    ctx.holds.hold(rule.key, given.why, given.by)
+    return Answer(200, {"promotions": _looked(ctx, call, [rule])})
+
+
+def release(ctx: Context, call: Call) -> Answer:
+    """POST /promotions/{rule}/release"""
+    rule = _rule(ctx, call)
+    ctx.holds.release(rule.key)
+    return Answer(200, {"promotions": _looked(ctx, call, [rule])})
+
+
+def _rule(ctx: Context, call: Call) -> Promotion:
+    found = {rule.key: rule for rule in ctx.catalog.promotions}
+    if call.route["rule"] not in found:
+        raise NotFound(f"the catalog has no rule {call.route['rule']!r}; it has {', '.join(found) or 'none'}")
+    return found[call.route["rule"]]
+
+
+class RetentionRequest(_Body):
+    """What POST /retention takes: which image, every one where none is named. With `dry_run` nothing is deleted."""
+
+    image: str | None = None
+    dry_run: bool = False
+
+
+def retire(ctx: Context, call: Call) -> Answer:
+    """POST /retention"""
+    given = parse_body(RetentionRequest, call)
+    if given.image and given.image not in ctx.catalog.images:
+        raise InvalidRequest([("image", f"the catalog has no image {given.image!r}")])
+    planned = retention.look_all(ctx, [given.image] if given.image else ctx.catalog.images)
+    for one in planned if not given.dry_run else []:
+        retention.retire(ctx, one)
+    return Answer(200, {"dry_run": given.dry_run, "images": [_retention(one) for one in planned]})
+
+
+def _retention(planned: retention.Retention) -> dict[str, Any]:
+    return {
+        "image": planned.image,
+        "fault": planned.fault,
+        "versions": [{"version": one.version.name, "delete": one.delete, "why": one.why} for one in planned.decisions],
+        "orphans": [{"kind": one.kind, "name": one.name, "run": one.run} for one in planned.orphans],
+        "vhds": [f"{container}/{name}" for container, name, _ in planned.vhds],
+    }
