@@ -30,7 +30,7 @@ from sandbox.eventgrid import EventGrid, to_queue, to_webhook
 from sandbox.host.keys import Keys
 from sandbox.identity import Identity
 from sandbox.provision import UPLOADS, provision
-from sandbox.tls import certificates
+from sandbox.tls import Certificates, certificates
 from sandbox.topic import create_topic
 
 _log = structlog.get_logger()
@@ -121,9 +121,14 @@ class Sandbox:
         )
         self._stops.append(lambda: _end(storage))
         blobs = StorageBlobs(self.endpoints["blob"], identity.credential(), trusted.ca_bundle)
-        arm = create_app(state_dir=folder / "arm", time_scale=self.options.time_scale, identity=identity, blobs=blobs)
-        arm = Starlette(routes=[Mount("/topic", create_topic(identity)), Mount("/", arm)])
-        self._serve(arm, ports["arm"], ssl_certfile=str(trusted.server_cert), ssl_keyfile=str(trusted.server_key))
+        arm = create_app(
+            state_dir=folder / "arm",
+            time_scale=self.options.time_scale,
+            identity=identity,
+            blobs=blobs,
+            beside=[Mount("/topic", create_topic(identity))],
+        )
+        self._serve(arm, ports["arm"], trusted)
         self._serve(identity.app(), ports["identity"])
         for name in ("blob", "queue", "table"):
             _await_port(ports[name], storage, folder / "azurite.log")
@@ -159,11 +164,12 @@ class Sandbox:
         """Let `wait` return."""
         self._stopping.set()
 
-    def _serve(self, app: Starlette, port: int, **tls: str) -> None:
+    def _serve(self, app: Starlette, port: int, tls: Certificates | None = None) -> None:
         config = uvicorn.Config(
             app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off",
             server_header=False,  # ARM sends none
-            ssl_certfile=tls.get("ssl_certfile"), ssl_keyfile=tls.get("ssl_keyfile"),
+            date_header=tls is None,  # ARM, which TLS is for, has a time of its own
+            ssl_certfile=str(tls.server_cert) if tls else None, ssl_keyfile=str(tls.server_key) if tls else None,
         )  # fmt: skip
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, name=f"port-{port}", daemon=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Mount
 
 from sandbox.arm import control
 from sandbox.arm.blobs import BlobSource, StorageBlobs
@@ -23,15 +25,25 @@ from sandbox.identity import Identity
 __all__ = ["BlobSource", "StorageBlobs", "create_app"]
 
 
-def create_app(*, state_dir: Path, time_scale: float, identity: Identity, blobs: BlobSource) -> Starlette:
-    """The ARM endpoint, to be served by uvicorn over TLS.
+def create_app(
+    *,
+    state_dir: Path,
+    time_scale: float,
+    identity: Identity,
+    blobs: BlobSource,
+    beside: Sequence[BaseRoute] = (),
+) -> Starlette:
+    """The ARM endpoint, with what is to be found `beside` it, to be served by uvicorn over TLS.
 
-    State is kept in `state_dir` and outlives a restart; faults, replication rules and the request log do not.
-    Everything emulated runs `time_scale` times faster than Azure. Raises ValueError for a scale that is not positive.
+    Its answers bear their own Date, which is the emulated one: uvicorn must add none (`date_header=False`).
+
+    State is kept in `state_dir` and outlives a restart, with the time that was moved on; faults, replication rules and
+    the request log do not. Everything emulated runs `time_scale` times faster than Azure. Raises ValueError for a scale
+    that is not positive.
     """
-    clock = Clock(time_scale)
     store = Store(state_dir)
-    log = control.RequestLog()
+    clock = Clock(time_scale, store.clock_offset(), store.put_clock_offset)
+    log = control.RequestLog(clock)
     faults = control.Faults()
     replications = control.Replications()
     throttling = control.Rules(ThrottlingRule)
@@ -51,5 +63,6 @@ def create_app(*, state_dir: Path, time_scale: float, identity: Identity, blobs:
         denials=denials,
         lags=lags,
         paging=paging,
+        clock=control.Time(clock),
     )
-    return Starlette(routes=[*routes, Mount("/", app=arm)])
+    return Starlette(routes=[*beside, *routes, Mount("/", app=arm)], middleware=[Middleware(control.Dated, clock)])

@@ -1,8 +1,9 @@
-"""Time as the emulated Azure lives it: real instants, durations divided by the time scale."""
+"""Time as the emulated Azure lives it: durations divided by the time scale, instants real until someone moves it on."""
 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -12,16 +13,30 @@ def _utc_now() -> datetime:
 
 
 class Clock:
-    """Emulated Azure runs `time_scale` times faster than the real one. Instants are real, so state outlives a restart.
+    """Emulated Azure runs `time_scale` times faster than the real one, `offset` seconds ahead of it.
 
-    Raises ValueError for a scale that is not positive.
+    Instants are real but for the offset, which `keep` is told of: so state outlives a restart. Raises ValueError for a
+    scale that is not positive.
     """
 
-    def __init__(self, time_scale: float, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(self, time_scale: float, offset: float = 0.0, keep: Callable[[float], None] = lambda _: None) -> None:
         if not time_scale > 0:
             raise ValueError(f"time_scale must be greater than 0, not {time_scale}")
         self.time_scale = time_scale
-        self.now = now
+        self.offset = offset
+        self._keep = keep
+        self._lock = threading.Lock()
+
+    def now(self) -> datetime:
+        """The instant it is in the emulated Azure."""
+        return _utc_now() + timedelta(seconds=self.offset)
+
+    def advance(self, seconds: float) -> None:
+        """Move time on, for good. Whatever would have ended in between has ended."""
+        with self._lock:
+            offset = self.offset + seconds
+            self._keep(offset)
+            self.offset = offset
 
     def real_seconds(self, azure_seconds: float) -> float:
         """How many real seconds pass here while Azure would take `azure_seconds`."""

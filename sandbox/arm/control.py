@@ -1,4 +1,7 @@
-"""Control of the emulated Azure: what was asked of it, what is to go wrong, how late it is. Kept in memory."""
+"""Control of the emulated Azure: what was asked of it, what is to go wrong, how late it is, what time it is.
+
+Only the time outlives a restart.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,26 @@ import re
 import threading
 import time
 from collections import deque
-from datetime import UTC, datetime
+from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, TypeAdapter, ValidationError, field_validator
 from pydantic import model_validator as validator
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.arm import regions
-from sandbox.arm.clock import timestamp
+from sandbox.arm.clock import Clock, timestamp
 from sandbox.arm.compute import PAGE_SIZE
 from sandbox.arm.operation_urls import legible
 from sandbox.arm.replication import RegionRule
 
 LOG_LENGTH = 100_000
+_FURTHEST = 1_000 * 365 * 86_400.0  # seconds; dates end with the year 9999
 
 _T = TypeVar("_T")
 _M = TypeVar("_M", bound=BaseModel)
@@ -263,16 +268,60 @@ class Faults:
         )
 
 
+class Dated:
+    """ASGI middleware that gives every answer the Date of the emulated Azure."""
+
+    def __init__(self, app: ASGIApp, clock: Clock) -> None:
+        self._app = app
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault("Date", format_datetime(self._clock.now(), usegmt=True))
+            await send(message)
+
+        await self._app(scope, receive, dated)
+
+
+class Advance(BaseModel):
+    """How far to move time on, in seconds."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    advance: Annotated[float, Field(gt=0)]
+
+
+class Time:
+    """The emulated Azure's time, which goes on and never back: what has ended stays so."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def endpoint(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            return Response(status_code=405, headers={"Allow": "GET, POST"})
+        if request.method == "POST":
+            asked = _read(TypeAdapter(Advance), await request.body())
+            if isinstance(asked, Response):
+                return asked
+            if self._clock.offset + asked.advance > _FURTHEST:
+                return _bad_request(f"Time goes on by {_FURTHEST:.0f} seconds at most.", [])
+            self._clock.advance(asked.advance)
+        return JSONResponse({"now": timestamp(self._clock.now()), "offset": self._clock.offset})
+
+
 class RequestLog:
     """ASGI middleware that writes down what was asked. Entries are numbered from 1 and never renumbered."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._entries: deque[dict[str, Any]] = deque(maxlen=LOG_LENGTH)
         self._numbers = itertools.count(1)
 
     def around(self, app: ASGIApp) -> ASGIApp:
         async def logged(scope: Scope, receive: Receive, send: Send) -> None:
-            began, started = datetime.now(UTC), time.perf_counter()
+            began, started = self._clock.now(), time.perf_counter()
             entry: dict[str, Any] = {"status": None, "request_id": None}
 
             async def watched(message: Message) -> None:

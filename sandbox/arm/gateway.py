@@ -82,7 +82,7 @@ class Gateway:
         # The gateway knows one id, a provider's answer two (recorded traffic)
         own = call.request_id if answer.gateway else str(uuid.uuid4())
         correlation = request.headers.get("x-ms-correlation-request-id", own)
-        now = datetime.now(UTC)
+        now = self._clock.now()
         headers = _STATIC_HEADERS | {
             "x-ms-request-id": correlation if answer.gateway else call.request_id,
             "x-ms-correlation-request-id": correlation,

@@ -21,7 +21,7 @@ class Store:
         # The state is only as good as the sandbox's own life: a power cut may take the last second with it.
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=OFF")
-        for table in ("resources", "operations"):
+        for table in ("resources", "operations", "settings"):
             self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, document TEXT)")
         self._connection.execute(
             "CREATE INDEX IF NOT EXISTS departing ON resources (key) WHERE json_extract(document, '$.pending.gone')"
@@ -83,6 +83,15 @@ class Store:
         self._connection.execute(
             "REPLACE INTO operations VALUES (?, ?)", (operation.name.lower(), operation.model_dump_json())
         )
+
+    def clock_offset(self) -> float:
+        """How many seconds the emulated Azure is ahead of real time."""
+        kept = self._one("SELECT document FROM settings WHERE key = ?", "clock_offset")
+        return 0.0 if kept is None else float(kept)
+
+    def put_clock_offset(self, seconds: float) -> None:
+        with self._lock:
+            self._connection.execute("REPLACE INTO settings VALUES ('clock_offset', ?)", (repr(seconds),))
 
     def _one(self, query: str, key: str) -> str | None:
         with self._lock:

@@ -50,6 +50,7 @@ def serving(app: ASGIApp, certificates: tls.Certificates) -> Iterator[str]:
         port=port,
         log_level="error",
         server_header=False,
+        date_header=False,
         ssl_certfile=str(certificates.server_cert),
         ssl_keyfile=str(certificates.server_key),
         # Clients keep their connections open, and TLS waits for them to say goodbye

@@ -1,4 +1,4 @@
-"""Control of the emulator: the request log, faults, and the fates of replications."""
+"""Control of the emulator: the request log, faults, the fates of replications, and the time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from arm_server import GROUP, LOCATION, Arm, Storage, Web, running_arm, version_body
+from arm_server import FAST, GROUP, LOCATION, Arm, Storage, Web, image_body, running_arm, version_body
 from azure.core.exceptions import HttpResponseError, ServiceResponseError
 
 from sandbox import tls
@@ -287,6 +288,168 @@ class TestReplication:
         assert (monitored.status_code, monitored.content) == (202, b"")
         slow_web.arm.finish(deleted)
         assert slow_web.put("1.0.0", version_body(image)).status_code == 201
+
+
+DAY = 86_400.0
+
+
+class TestClock:
+    """Time that is moved on. Each has an emulator of its own, since time does not go back."""
+
+    @pytest.fixture
+    def real(
+        self,
+        tmp_path: Path,
+        arm_identity: Identity,
+        arm_storage: Storage,
+        arm_certificates: tls.Certificates,
+    ) -> Iterator[Arm]:
+        """An emulator as slow as Azure."""
+        with running_arm(tmp_path / "real", 1.0, arm_identity, arm_storage, arm_certificates) as arm:
+            yield arm
+
+    @staticmethod
+    def advance(arm: Arm, seconds: float) -> None:
+        assert arm.http.post("/sandbox/clock", json={"advance": seconds}).status_code == 200
+
+    @staticmethod
+    def date(answer: httpx.Response) -> datetime:
+        (date,) = answer.headers.get_list("Date")
+        assert date.endswith(" GMT")
+        return parsedate_to_datetime(date)
+
+    @staticmethod
+    def near(instant: datetime | str, other: datetime) -> bool:
+        instant = datetime.fromisoformat(instant) if isinstance(instant, str) else instant
+        return abs(instant - other) < timedelta(seconds=20)
+
+    def web(self, arm: Arm, **gallery: Any) -> Web:
+        """A definition in a gallery, made in as much time as they take."""
+        at = arm.path("galleries", "gal")
+        body = {"location": LOCATION, "properties": gallery}
+        assert arm.send("PUT", at, json=body).status_code == 201
+        identifier = {"publisher": "Contoso", "offer": "web", "sku": "web"}
+        definition = {"osType": "Linux", "osState": "Generalized", "hyperVGeneration": "V2", "identifier": identifier}
+        body = {"location": LOCATION, "properties": definition}
+        assert arm.send("PUT", f"{at}/images/web", json=body).status_code == 201
+        self.advance(arm, 10)
+        return Web(arm, "gal")
+
+    def image(self, arm: Arm, vhd: str) -> str:
+        assert arm.send("PUT", arm.path("images", "img"), json=image_body(vhd)).status_code == 201
+        self.advance(arm, 60)
+        return arm.path("images", "img")
+
+    def test_every_answer_bears_one_date(self, real: Arm) -> None:
+        paths = ("/sandbox/clock", "/subscriptions?api-version=2022-12-01", real.path("images", "no"), "/nothing")
+        for ahead in (0, 400 * DAY):
+            if ahead:
+                self.advance(real, ahead)
+            now = datetime.now(UTC) + timedelta(seconds=ahead)
+            answers = [real.http.get(path) for path in paths]
+            answers.append(real.http.get(paths[1], headers={"Authorization": ""}))
+            real.http.post("/sandbox/faults", json={"method": "HEAD", "status": 503}).raise_for_status()
+            answers.append(real.http.head(paths[1]))
+            assert {answer.status_code for answer in answers} >= {200, 400, 401, 503}
+            assert all(self.near(self.date(answer), now) for answer in answers)
+            assert f"{now:%Y%m%d}" in answers[1].headers["x-ms-routing-request-id"]
+            assert f"{now:%Y-%m-%d}" in answers[1].headers["X-MSEdge-Ref"]
+
+    def test_it_tells_the_time(self, real: Arm) -> None:
+        told = real.http.get("/sandbox/clock").json()
+        assert told.keys() == {"now", "offset"}
+        assert told["offset"] == 0
+        assert self.near(told["now"], datetime.now(UTC))
+        moved = real.http.post("/sandbox/clock", json={"advance": 1.5})
+        assert moved.json()["offset"] == 1.5
+        self.advance(real, 5 * DAY)
+        assert real.http.get("/sandbox/clock").json()["offset"] == 5 * DAY + 1.5
+        (entry,) = real.http.get("/sandbox/requests", params={"path": "resourceGroups"}).json()
+        assert self.near(entry["time"], datetime.now(UTC))
+
+    @pytest.mark.parametrize("body", [{}, {"advance": 0}, {"advance": -1}, {"advance": "soon"}, {"advance": 1e12}])
+    def test_it_only_goes_on(self, arm: Arm, body: dict[str, Any]) -> None:
+        assert arm.http.post("/sandbox/clock", json=body).status_code == 400
+        assert arm.http.post("/sandbox/clock", json={"advance": 1, "by": 2}).status_code == 400
+        assert arm.http.delete("/sandbox/clock").status_code == 405
+        assert arm.http.get("/sandbox/clock").json()["offset"] == 0
+
+    def test_replication_and_operations_follow(self, real: Arm, arm_vhd: str) -> None:
+        web = self.web(real)
+        source = self.image(real, arm_vhd)
+        answer = web.put("1.0.0", version_body(source, LOCATION, "eastus"))
+        published = answer.json()["properties"]["publishingProfile"]["publishedDate"]
+        offset = real.http.get("/sandbox/clock").json()["offset"]
+        assert self.near(published, datetime.now(UTC) + timedelta(seconds=offset))
+        self.advance(real, 170)
+        first, second = web.get("1.0.0")["properties"]["replicationStatus"]["summary"]
+        assert (first["state"], second["state"]) == ("Replicating", "Replicating")
+        assert 45 <= first["progress"] <= 60
+        assert 35 <= second["progress"] < first["progress"]
+        url = answer.headers["Azure-AsyncOperation"]
+        assert real.http.get(url).json()["status"] == "InProgress"
+        self.advance(real, 600)
+        done = real.http.get(url).json()
+        assert done["status"] == "Succeeded"
+        assert done["startTime"] == published
+        assert self.near(done["endTime"], datetime.fromisoformat(published) + timedelta(seconds=370))
+        assert states(web.get("1.0.0")) == {"westeurope": "Completed", "eastus": "Completed"}
+
+    def test_end_of_life_is_reached(self, real: Arm, arm_vhd: str) -> None:
+        web = self.web(real)
+        source = self.image(real, arm_vhd)
+        end = f"{datetime.now(UTC) + timedelta(days=180):%Y-%m-%dT%H:%M:%SZ}"
+        body = version_body(source, endOfLifeDate=end)
+        body["properties"]["safetyProfile"] = {"blockDeletionBeforeEndOfLife": True}
+        assert web.put("1.0.0", body).status_code == 201
+        self.advance(real, 179 * DAY)
+        refused = real.send("DELETE", web.path("1.0.0"))
+        assert refused.json()["error"]["code"] == "DeleteGalleryImageVersionBlockedBeforeEndOfLife"
+        self.advance(real, DAY)
+        late = web.put("2.0.0", version_body(source, endOfLifeDate=end))
+        assert late.json()["error"]["message"] == "EndOfLifeDate must be set to a future date."
+        assert real.send("DELETE", web.path("1.0.0")).status_code == 202
+
+    def test_soft_deleted_versions_expire(self, real: Arm, arm_vhd: str) -> None:
+        web = self.web(real, softDeletePolicy={"isSoftDeleteEnabled": True})
+        assert web.put("1.0.0", version_body(self.image(real, arm_vhd))).status_code == 201
+        self.advance(real, 3600)
+        assert real.send("DELETE", web.path("1.0.0")).status_code == 202
+        kept = real.path("galleries", "gal", "softDeletedArtifactTypes", "Images", "artifacts", "web", "versions")
+        self.advance(real, 6.9 * DAY)
+        (one,) = real.send("GET", kept).json()["value"]
+        offset = real.http.get("/sandbox/clock").json()["offset"] - 6.9 * DAY
+        deleted = datetime.now(UTC) + timedelta(seconds=offset)
+        assert self.near(one["properties"]["softDeletedTime"], deleted)
+        self.advance(real, 0.1 * DAY)
+        assert real.send("GET", kept).json()["value"] == []
+
+    def test_rate_limits_are_refilled(self, real: Arm) -> None:
+        self.web(real)
+        rule = {"policy": "GetGallery3Min", "limit": 1, "seconds": DAY}
+        real.http.post("/sandbox/throttling", json=rule).raise_for_status()
+        path = real.path("galleries", "gal")
+        assert [real.send("GET", path).status_code for _ in range(3)][-1] == 429
+        self.advance(real, DAY)
+        assert real.send("GET", path).status_code == 200
+
+    def test_tokens_live_in_real_time(self, real: Arm) -> None:
+        self.advance(real, 10 * 365 * DAY)
+        assert real.send("GET", real.path("images")).status_code == 200
+
+    def test_it_outlives_a_restart(
+        self,
+        tmp_path: Path,
+        arm_identity: Identity,
+        arm_storage: Storage,
+        arm_certificates: tls.Certificates,
+    ) -> None:
+        for times in (1, 2):
+            with running_arm(tmp_path, FAST, arm_identity, arm_storage, arm_certificates) as arm:
+                assert arm.http.get("/sandbox/clock").json()["offset"] == (times - 1) * DAY
+                self.advance(arm, DAY)
+                now = datetime.now(UTC) + timedelta(seconds=times * DAY)
+                assert self.near(self.date(arm.http.get("/sandbox/clock")), now)
 
 
 class TestTime:

@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -58,6 +59,9 @@ def test_it_says_where_everything_is_and_a_signal_ends_it_all(tmp_path: Path, nu
         assert env["REQUESTS_CA_BUNDLE"] == endpoints["ca_bundle"]
         assert stat.S_IMODE((tmp_path / "env").stat().st_mode) == 0o600
         assert httpx.get(endpoints["functions"] + "/admin/host/status").json()["state"] == "Running"
+        trust = ssl.create_default_context(cafile=endpoints["ca_bundle"])
+        for path in ("/sandbox/clock", "/topic/events", "/subscriptions"):
+            assert len(httpx.get(endpoints["arm"] + path, verify=trust).headers.get_list("Date")) == 1, path
         started = children(process.pid)
         assert len(started) == 3, "Azurite and two hosts"
         process.send_signal(number)
