@@ -107,6 +107,19 @@ class Azure:
         """Move Azure's time on. It does not go back: not for a sandbox that other tests use too."""
         self.arm.post("/sandbox/clock", json={"advance": seconds}).raise_for_status()
 
+    def lock(self, scope: str, level: str = "CanNotDelete", name: str = "keep") -> None:
+        """Lock a resource or a resource group, and all that is in it, until `unlock`."""
+        answer = self.arm.put(
+            f"{scope}/providers/Microsoft.Authorization/locks/{name}",
+            params={"api-version": "2020-05-01"},
+            json={"properties": {"level": level}},
+        )
+        answer.raise_for_status()
+
+    def unlock(self, scope: str, name: str = "keep") -> None:
+        url = f"{scope}/providers/Microsoft.Authorization/locks/{name}"
+        self.arm.delete(url, params={"api-version": "2020-05-01"}).raise_for_status()
+
     def fault(self, **rule: Any) -> None:
         self.arm.post("/sandbox/faults", json=rule).raise_for_status()
 

@@ -65,7 +65,7 @@ DEVIATIONS = {
 # What Microsoft.Compute's documents do not reach: ARM's own resources.
 UNDESCRIBED = re.compile(
     r"(?i)/subscriptions(/[^/]+)?(/resourcegroups(/[^/]+)?(/resources)?|/operationresults/[^/]+|/resources|/locations"
-    r"|/providers(/[^/]+)?)?/?|/metadata/endpoints|/tenants"
+    r"|/providers(/[^/]+)?)?/?|/metadata/endpoints|/tenants|/subscriptions/.+/providers/Microsoft\.Authorization/locks(/[^/]+)?"
 )
 OPERATION_PATH = re.compile(
     r"(?i)/subscriptions/[^/]+/providers/Microsoft\.Compute/locations/[^/]+/(\w+/)?(caps|disk)?operations/[^/]+"

@@ -13,11 +13,13 @@ from sandbox.arm import control
 from sandbox.arm.blobs import BlobSource, StorageBlobs
 from sandbox.arm.cache_lag import Lags
 from sandbox.arm.clock import Clock
-from sandbox.arm.compute import Compute, Control
+from sandbox.arm.compute import Compute, Control, not_found
 from sandbox.arm.denials import Denial
 from sandbox.arm.gateway import Gateway
 from sandbox.arm.inventory import Inventory
+from sandbox.arm.locks import Locks
 from sandbox.arm.rate_limits import RateLimits, ThrottlingRule
+from sandbox.arm.resource_id import ResourceId
 from sandbox.arm.store import Store
 from sandbox.arm.subscriptions import Subscriptions
 from sandbox.identity import Identity
@@ -53,7 +55,18 @@ def create_app(
     limits = RateLimits(clock, throttling.rules)
     said = Control(replications.rule_for, lambda: paging.value.size, lambda: lags.value)
     compute = Compute(store, clock, Inventory(store, clock, blobs), limits, said)
-    gateway = Gateway(clock, identity, Subscriptions(store, clock, identity), compute, limits, denials.rules)
+    subscriptions = Subscriptions(store, clock, identity)
+
+    def check_exists(scope: ResourceId) -> None:
+        if scope.resource_group is None:
+            subscriptions.existing(scope)
+        else:
+            subscriptions.existing_group(scope)
+        if scope.namespace is not None and compute.find(scope) is None:
+            raise not_found(scope)
+
+    locks = Locks(store, clock, identity.object_id, check_exists)
+    gateway = Gateway(clock, identity, subscriptions, compute, locks, limits, denials.rules)
     arm = log.around(faults.around(gateway.app))
     routes = control.routes(
         requests=log,

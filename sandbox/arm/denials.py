@@ -40,16 +40,24 @@ class Denial(BaseModel):
         return bool(re.search(self.path, resource_id) and re.search(self.actions, action))
 
 
-def check(denials: Sequence[Denial], method: str, resource_id: ResourceId, body: bytes, client: str) -> None:
+def check(
+    denials: Sequence[Denial],
+    method: str,
+    resource_id: ResourceId,
+    body: bytes,
+    client: str,
+    *,
+    kind: str | None = None,
+) -> None:
     """Raises ArmError 403 where a request, or what it does with the resources its body names, is denied.
 
     The words are ARM's, which many threads quote. A virtual machine, disk or snapshot must be writable to be a source,
-    anything else readable (Microsoft's docs).
+    anything else readable (Microsoft's docs). `kind` is the type of what is no resource of its own: a lock.
     """
     if not denials:
         return
     scope = str(resource_id)
-    action = f"{_spelt(resource_id.type)}/{verb(method)}"
+    action = f"{kind or _spelt(resource_id.type)}/{verb(method)}"
     who = _CLIENT.format(client=client)
     if any(denial.holds(scope, action) for denial in denials):
         raise ArmError(

@@ -14,12 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from sandbox.arm import api_versions, denials, regions
+from sandbox.arm import api_versions, denials, locks, regions
 from sandbox.arm.clock import Clock
 from sandbox.arm.compute import Compute, is_action, not_found
 from sandbox.arm.denials import Denial
 from sandbox.arm.errors import ArmError
 from sandbox.arm.kinds import KINDS
+from sandbox.arm.locks import Locks
 from sandbox.arm.rate_limits import RateLimits
 from sandbox.arm.requests import Answer, ArmRequest
 from sandbox.arm.resource_id import ResourceId
@@ -46,6 +47,7 @@ class Gateway:
         identity: Identity,
         subscriptions: Subscriptions,
         compute: Compute,
+        locked: Locks,
         limits: RateLimits,
         denied: Sequence[Denial],
     ) -> None:
@@ -53,6 +55,7 @@ class Gateway:
         self._identity = identity
         self._subscriptions = subscriptions
         self._compute = compute
+        self._locks = locked
         self._limits = limits
         self._denied = denied
 
@@ -137,6 +140,11 @@ class Gateway:
                 f"The api-version '{api_version}' is invalid. The supported versions are "
                 f"'{','.join(reversed(api_versions.GALLERY))}'.",
             )
+        if resource_id is not None and self._locks.named(call.path):
+            denials.check(self._denied, call.method, resource_id, b"", self._identity.object_id, kind=locks.TYPE)
+            return self._locks.answer(call)
+        if resource_id is not None and resource_id.namespace is None:
+            self._locks.check(call.method, resource_id, call.path)
         answer = self._subscriptions.answer(call)
         if answer is not None:
             return answer
@@ -208,6 +216,7 @@ class Gateway:
         if not is_operation or len(resource_id.types) != 2 or resource_id.is_collection:
             self._check_type(request, target)
         denials.check(self._denied, call.method, target, call.body, self._identity.object_id)
+        self._locks.check(call.method, target, call.path)
         return self._compute.handle(request)
 
     def _check_type(self, request: ArmRequest, target: ResourceId) -> None:

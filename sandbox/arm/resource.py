@@ -85,6 +85,19 @@ class Draft:
     made: tuple[Resource, ...] = ()
 
 
+class Lock(BaseModel):
+    """A management lock, at the scope in the spelling it was made in."""
+
+    id: str
+    name: str
+    scope: str
+    properties: dict[str, Any]
+    created_by: str
+    created: datetime
+    modified_by: str
+    modified: datetime
+
+
 class Operation(BaseModel):
     """A long-running operation. `kind` is the path segment: capsOperations of galleries, operations of images.
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sandbox.arm.resource import Operation, Resource
+from sandbox.arm.resource import Lock, Operation, Resource
 
 
 class Store:
-    """Resources by the lower-cased id, operations by name. Safe to use from many threads, one at a time."""
+    """Resources and locks by the lower-cased id, operations by name. Safe to use from many threads, one at a time."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -21,7 +21,7 @@ class Store:
         # The state is only as good as the sandbox's own life: a power cut may take the last second with it.
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=OFF")
-        for table in ("resources", "operations", "settings"):
+        for table in ("resources", "operations", "settings", "locks"):
             self._connection.execute(f"CREATE TABLE IF NOT EXISTS {table} (key TEXT PRIMARY KEY, document TEXT)")
         self._connection.execute(
             "CREATE INDEX IF NOT EXISTS departing ON resources (key) WHERE json_extract(document, '$.pending.gone')"
@@ -83,6 +83,25 @@ class Store:
         self._connection.execute(
             "REPLACE INTO operations VALUES (?, ?)", (operation.name.lower(), operation.model_dump_json())
         )
+
+    def lock(self, key: str) -> Lock | None:
+        row = self._one("SELECT document FROM locks WHERE key = ?", key)
+        return None if row is None else Lock.model_validate_json(row)
+
+    def locks(self, prefix: str) -> list[Lock]:
+        """All whose key begins with `prefix`, in the order of their keys."""
+        with self._lock:
+            rows = self._connection.execute(
+                "SELECT document FROM locks WHERE substr(key, 1, ?) = ? ORDER BY key", (len(prefix), prefix)
+            ).fetchall()
+        return [Lock.model_validate_json(row[0]) for row in rows]
+
+    def put_lock(self, lock: Lock) -> None:
+        self._connection.execute("REPLACE INTO locks VALUES (?, ?)", (lock.id.lower(), lock.model_dump_json()))
+
+    def remove_lock(self, key: str) -> None:
+        with self._lock:
+            self._connection.execute("DELETE FROM locks WHERE key = ?", (key,))
 
     def clock_offset(self) -> float:
         """How many seconds the emulated Azure is ahead of real time."""

@@ -31,6 +31,8 @@ LOCATION = "westeurope"
 MIB = 1024**2
 FAST = 10_000.0
 NEWEST = {"images": "2026-04-01", "virtualMachines": "2026-04-01", "disks": "2026-03-02", "snapshots": "2026-03-02"}
+LOCKS = "/providers/Microsoft.Authorization/locks"
+LOCKS_API = {"api-version": "2020-05-01"}
 SCOPE = "https://management.azure.com/.default"
 
 
@@ -224,6 +226,8 @@ class Arm:
     def reset(self) -> None:
         for what in ("faults", "replication", "requests", "throttling", "denials", "lags", "paging"):
             self.http.delete(f"/sandbox/{what}")
+        for lock in self.http.get(f"/subscriptions/{SUBSCRIPTION}{LOCKS}", params=LOCKS_API).json().get("value", []):
+            self.http.delete(lock["id"], params=LOCKS_API)
 
 
 def image_body(blob_uri: str, generation: str = "V2", **os_disk: Any) -> dict[str, Any]:
