@@ -1,0 +1,14 @@
+// An Azure Compute Gallery. The pipeline makes the definitions and versions in it.
+param name string
+param location string
+param tags object
+param purpose string
+
+resource gallery 'Microsoft.Compute/galleries@2024-03-03' = {
+  name: name
+  location: location
+  tags: tags
+  properties: {
+    description: purpose
+  }
+}

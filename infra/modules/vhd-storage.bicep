@@ -1,0 +1,312 @@
+// The pipeline's account: VHDs, the queues between its steps, and the tables that remember runs and versions.
+param name string
+param location string
+param tags object
+param sku string
+param vhdContainers array
+param appPrincipalId string
+param taggerRoleId string
+param directRoleId string
+param directVhd bool
+param blobTrigger bool
+param uploaderPrincipalId string
+param uploaderPrincipalType string
+param workspaceId string
+param privateNetwork bool
+param allowedIps array
+
+var queues = [
+  'vhd-uploads'
+  'publish-requests'
+  'run-steps'
+  'verdicts'
+]
+var tables = [
+  'runs'
+  'ledger'
+  'sources'
+  'holds'
+]
+// Kept by the pipeline (what could not be taken) and by Event Grid (what could not be delivered).
+var keptContainers = [
+  'rejected'
+  'dead-letter'
+]
+var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
+var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
+var queueDataContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
+var queueDataMessageSender = 'c6a89b2d-59bc-44d0-9896-0f6e12d7b80a'
+var tableDataContributor = '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
+var hasUploader = !empty(uploaderPrincipalId)
+var askedThrough = [
+  'publish-requests'
+  'verdicts'
+]
+
+resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
+  // checkov:skip=CKV_AZURE_35: denied with privateNetwork; without one there is no network to allow, and every call signs in
+  // checkov:skip=CKV_AZURE_59: build systems upload from outside; no blob is public, no key is taken, and privateNetwork lets in named addresses only
+  // checkov:skip=CKV_AZURE_206: the sku is a parameter, Standard_ZRS where nobody says otherwise
+  name: name
+  location: location
+  tags: tags
+  kind: 'StorageV2'
+  sku: {
+    name: sku
+  }
+  properties: {
+    allowSharedKeyAccess: false
+    allowBlobPublicAccess: false
+    allowCrossTenantReplication: false
+    defaultToOAuthAuthentication: true
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+    // With a private network the public door stays, shut to all but the build agents' addresses and Event Grid.
+    publicNetworkAccess: 'Enabled'
+    networkAcls: {
+      bypass: 'AzureServices'
+      defaultAction: privateNetwork ? 'Deny' : 'Allow'
+      ipRules: [for ip in allowedIps: {
+        action: 'Allow'
+        value: ip
+      }]
+    }
+    encryption: {
+      keySource: 'Microsoft.Storage'
+      requireInfrastructureEncryption: true
+      services: {
+        blob: {
+          enabled: true
+        }
+        queue: {
+          enabled: true
+          keyType: 'Account'
+        }
+        table: {
+          enabled: true
+          keyType: 'Account'
+        }
+      }
+    }
+  }
+}
+
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2024-01-01' = {
+  parent: account
+  name: 'default'
+  properties: {
+    deleteRetentionPolicy: {
+      enabled: true
+      days: 7
+    }
+    containerDeleteRetentionPolicy: {
+      enabled: true
+      days: 7
+    }
+  }
+}
+
+resource containers 'Microsoft.Storage/storageAccounts/blobServices/containers@2024-01-01' = [for container in vhdContainers: {
+  parent: blobs
+  name: container
+  properties: {
+    publicAccess: 'None'
+  }
+}]
+
+resource kept 'Microsoft.Storage/storageAccounts/blobServices/containers@2024-01-01' = [for container in keptContainers: {
+  parent: blobs
+  name: container
+  properties: {
+    publicAccess: 'None'
+  }
+}]
+
+resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2024-01-01' = {
+  parent: account
+  name: 'default'
+}
+
+resource workQueues 'Microsoft.Storage/storageAccounts/queueServices/queues@2024-01-01' = [for queue in queues: {
+  parent: queueService
+  name: queue
+}]
+
+// The Functions host puts here what failed as often as it may.
+resource poisonQueues 'Microsoft.Storage/storageAccounts/queueServices/queues@2024-01-01' = [for queue in queues: {
+  parent: queueService
+  name: '${queue}-poison'
+}]
+
+resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2024-01-01' = {
+  parent: account
+  name: 'default'
+}
+
+resource storedTables 'Microsoft.Storage/storageAccounts/tableServices/tables@2024-01-01' = [for table in tables: {
+  parent: tableService
+  name: table
+}]
+
+// Azure deletes no page blobs by policy: VHDs are for retention (docs/operate.md). This is for the rest.
+resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2024-01-01' = {
+  parent: account
+  name: 'default'
+  properties: {
+    policy: {
+      rules: [
+        {
+          name: 'forget-what-was-not-taken'
+          enabled: true
+          type: 'Lifecycle'
+          definition: {
+            filters: {
+              blobTypes: [
+                'blockBlob'
+              ]
+              prefixMatch: [
+                'rejected/'
+                'dead-letter/'
+              ]
+            }
+            actions: {
+              baseBlob: {
+                delete: {
+                  daysAfterModificationGreaterThan: 90
+                }
+              }
+            }
+          }
+        }
+      ]
+    }
+  }
+  dependsOn: [
+    blobs
+  ]
+}
+
+// The pipeline reads VHDs and sets their index tags. It cannot write one, nor delete one unless deletesVhds says so.
+resource appMayTag 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(account.id, appPrincipalId, taggerRoleId)
+  scope: account
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: taggerRoleId
+    description: 'Reads VHDs, a few KiB of each, and marks them with index tags'
+  }
+}
+
+resource appMayKeep 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(account.id, 'rejected', appPrincipalId, blobDataContributor)
+  scope: kept[indexOf(keptContainers, 'rejected')]
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
+    description: 'Keeps messages that cannot be taken'
+  }
+}
+
+resource appMayQueue 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(account.id, appPrincipalId, queueDataContributor)
+  scope: account
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataContributor)
+    description: 'Takes messages, sends the next step, puts poison aside'
+  }
+}
+
+resource appMayRemember 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(account.id, appPrincipalId, tableDataContributor)
+  scope: account
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', tableDataContributor)
+    description: 'Runs, ledger, sources and holds'
+  }
+}
+
+resource appMayTrigger 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (blobTrigger) {
+  name: guid(account.id, appPrincipalId, blobDataOwner)
+  scope: account
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataOwner)
+    description: 'What the blob trigger asks for'
+  }
+}
+
+resource appMayGoDirect 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (directVhd) {
+  name: guid(account.id, appPrincipalId, directRoleId)
+  scope: account
+  properties: {
+    principalId: appPrincipalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: directRoleId
+    description: 'Azure wants it of whoever makes a version directly from a VHD'
+  }
+}
+
+resource uploaderMayWrite 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (container, i) in (hasUploader ? vhdContainers : []): {
+  name: guid(account.id, container, uploaderPrincipalId, blobDataContributor)
+  scope: containers[i]
+  properties: {
+    principalId: uploaderPrincipalId
+    principalType: uploaderPrincipalType
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
+    description: 'Uploads VHDs'
+  }
+}]
+
+resource uploaderMayAsk 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for queue in (hasUploader ? askedThrough : []): {
+  name: guid(account.id, queue, uploaderPrincipalId, queueDataMessageSender)
+  scope: workQueues[indexOf(queues, queue)]
+  properties: {
+    principalId: uploaderPrincipalId
+    principalType: uploaderPrincipalType
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataMessageSender)
+    description: 'Asks for versions and gives verdicts'
+  }
+}]
+
+// Who wrote or deleted a VHD, and what went to a poison queue, of which an alert tells.
+resource blobLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'writes'
+  scope: blobs
+  properties: {
+    workspaceId: workspaceId
+    logs: [
+      {
+        category: 'StorageWrite'
+        enabled: true
+      }
+      {
+        category: 'StorageDelete'
+        enabled: true
+      }
+    ]
+  }
+}
+
+resource queueLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'writes'
+  scope: queueService
+  properties: {
+    workspaceId: workspaceId
+    logs: [
+      {
+        category: 'StorageWrite'
+        enabled: true
+      }
+    ]
+  }
+}
+
+output name string = account.name
+output blobEndpoint string = account.properties.primaryEndpoints.blob
