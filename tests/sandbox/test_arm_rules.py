@@ -9,6 +9,8 @@ from arm_server import LOCATION, MIB, Arm, Storage, Web, image_body, version_bod
 
 pytest_plugins = ["arm_fixtures"]
 
+MOMENTARY = ("provisioningState", "replicationStatus", "validationsProfile")
+
 
 def error(answer: Any) -> tuple[int, str, str]:
     body = answer.json()["error"]
@@ -183,6 +185,41 @@ class TestVersions:
             {"name": "East US 2", "regionalReplicaCount": 2, "storageAccountType": "Standard_ZRS"},
         ]
         assert "replicationMode" not in publishing
+
+    @pytest.mark.parametrize("sent", [{}, {"properties": {}}], ids=["no properties", "empty properties"])
+    def test_location_and_tags_alone_keep_everything(
+        self, arm_web: Web, arm_storage: Storage, arm_vhd: str, sent: dict[str, Any]
+    ) -> None:
+        """Recorded traffic: such a PUT is how a client changes tags."""
+        region = {"name": "westus2", "regionalReplicaCount": 3, "excludeFromLatest": True}
+        body = direct(arm_storage, arm_vhd, hostCaching="ReadOnly") | {"tags": {"old": "1"}}
+        body["properties"]["publishingProfile"] = {
+            "targetRegions": [{"name": LOCATION, "storageAccountType": "Standard_ZRS"}, region],
+            "replicaCount": 2,
+            "excludeFromLatest": True,
+            "endOfLifeDate": "2099-01-01T00:00:00Z",
+            "replicationMode": "Full",
+            "targetExtendedLocations": [
+                {"name": "westus", "extendedLocation": {"name": "microsoftlosangeles1", "type": "EdgeZone"}}
+            ],
+        }
+        body["properties"]["safetyProfile"] = {
+            "allowDeletionOfReplicatedLocations": True,
+            "blockDeletionBeforeEndOfLife": True,
+        }
+        made = arm_web.made("1.0.0", body)
+        assert made["properties"]["provisioningState"] == "Succeeded"
+        answer = arm_web.put("1.0.0", {"location": LOCATION, "tags": {"new": "2"}} | sent)
+        assert (answer.status_code, answer.json()["tags"]) == (200, {"new": "2"})
+        meanwhile = arm_web.get("1.0.0")["properties"]
+        assert meanwhile["replicationStatus"]["aggregatedState"] == "Completed"
+        assert arm_web.arm.finish(answer)["status"] == "Succeeded"
+        assert arm_web.get("1.0.0") == made | {"tags": {"new": "2"}}
+        shown = {key: value for key, value in made["properties"].items() if key not in MOMENTARY}
+        assert {key: value for key, value in answer.json()["properties"].items() if key not in MOMENTARY} == shown
+        # Tags that are not sent stay as well, empty ones do not
+        assert arm_web.made("1.0.0", {"location": LOCATION} | sent) == made | {"tags": {"new": "2"}}
+        assert arm_web.made("1.0.0", {"location": LOCATION, "tags": {}} | sent) == made | {"tags": {}}
 
     def test_update_merges(self, arm_web: Web, arm_image: str) -> None:
         created = arm_web.made("1.0.0", version_body(arm_image))["properties"]
