@@ -15,9 +15,8 @@ from pipeline.cloud.compute import DefinitionId
 from pipeline.cloud.faults import CloudFault, NotFound
 from pipeline.context import Context
 from pipeline.gallery import Listing, VersionFacts
-from pipeline.intake import offer
 from pipeline.ledger import Hold
-from pipeline.requests import OURS, InvalidRequest
+from pipeline.requests import OURS
 from pipeline.runs import Overtaken, Run, Stage, new_run_id, now
 from pipeline.source import SourceKind
 from pipeline.stages.marks import APPROVED, KEEP, ORIGIN_TAG, SOURCE_TAG, WITHDRAWN, tag_value
@@ -108,7 +107,7 @@ def _gates(rule: Promotion, version: VersionFacts, at: datetime) -> list[Gate]:
             gates.append(Gate(f"it bears no tag {name}, {wanted} is required", may_open=True))
         elif said != wanted:
             gates.append(Gate(f"{name} is {said}, {wanted} is required", may_open=False))
-    if version.published is None or version.published + rule.soak > at:
+    if rule.soak and (version.published is None or version.published + rule.soak > at):
         until = f" until {version.published + rule.soak:%Y-%m-%d %H:%M} UTC" if version.published else ""
         gates.append(Gate(f"it soaks{until}", may_open=True))
     if rule.approval and not version.tags.get(APPROVED):
@@ -205,20 +204,22 @@ def promote(ctx: Context, rule: Promotion, only: str | None = None) -> Promoted:
         _log.info("promotion_nothing", rule=rule.key, why=why_nothing(found))
         return Promoted(rule, found)
     target = ctx.catalog.target_of(rule)
-    run = _run_of(ctx, target, pick)
-    if run is None:
-        offered = offer(ctx, _draft(rule, target, pick))
-        if offered is None:
-            return Promoted(rule, found, fault=f"version {pick.name} has just been deleted")
-        run = offered.run
-        if offered.due:
-            engine.queue_step(ctx, run)
-        _log.info("promotion_begun" if offered.new else "promotion_under_way", rule=rule.key, run=run.id)
-    elif run.stage is Stage.FAILED:
+    run = _run_of(ctx, target, pick) or _begun(ctx, rule, target, pick)
+    if run.stage is Stage.FAILED:
         with suppress(engine.NotNow, Overtaken):  # another was faster
             run = engine.retry(ctx, run.id)
         _log.info("promotion_retried", rule=rule.key, run=run.id)
     return Promoted(rule, found, run)
+
+
+def _begun(ctx: Context, rule: Promotion, target: str, version: VersionFacts) -> Run:
+    """A promotion that has claimed its version, begun here or, at this very moment, elsewhere."""
+    draft = _draft(rule, target, version)
+    draft.id = ctx.sources.claim(target, version.id, version.fingerprint, draft.id)
+    if ctx.runs.begin(draft):
+        engine.queue_step(ctx, draft)
+        _log.info("promotion_begun", rule=rule.key, run=draft.id, version=version.name)
+    return draft
 
 
 def promote_all(ctx: Context, rules: Iterable[Promotion], only: str | None = None) -> list[Promoted]:
@@ -227,7 +228,7 @@ def promote_all(ctx: Context, rules: Iterable[Promotion], only: str | None = Non
     for rule in rules:
         try:
             done.append(promote(ctx, rule, only))
-        except (CloudFault, InvalidRequest) as fault:
+        except CloudFault as fault:
             _log.error("promotion_failed", rule=rule.key, fault=str(fault))
             done.append(Promoted(rule, None, fault=str(fault)))
     return done
@@ -252,6 +253,8 @@ def _draft(rule: Promotion, target: str, version: VersionFacts) -> Run:
         image=target,
         source=version.id,
         kind=SourceKind.IMAGE_VERSION,
+        etag=version.fingerprint,
+        stage=Stage.INSPECTING,
         promotion=rule.key,
         wish=Wish(exact=version.name) if keeps else None,
         tags=_inherited(version.tags),

@@ -258,9 +258,10 @@ class RunStore:
         first = after + "\x01" if after else _counted_down(until) + "}" if until else ""
         end = _counted_down(since) + "|\x7f" if since else "\x7f"
         rows = self._tables.between(TABLE, _ALL, first, end, limit, {"image": image} if image else {})
-        found = [self.load(str(row["RowKey"]).partition("|")[2]) for row in rows]
+        found = [(str(row["RowKey"]), self.load(str(row["RowKey"]).partition("|")[2])) for row in rows]
         last = str(rows[-1]["RowKey"]) if len(rows) == limit else None
-        return [loaded[0] for loaded in found if loaded], last
+        # Whoever would have begun a run at the same moment has announced it too, at a time of its own.
+        return [loaded[0] for key, loaded in found if loaded and key == _newest_first(loaded[0])], last
 
     def note_fault(self, run_id: str, fault: str) -> None:
         """Keep what broke a step, for whoever fails the run for it."""

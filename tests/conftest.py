@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +105,10 @@ def _catalog(path: Path) -> Path:
     return path
 
 
-def start(folder: Path, **options: Any) -> Sandbox:
-    """A sandbox for tests: quick, quiet, with a catalog of images enough for all of them."""
+def start(
+    folder: Path, catalog: Path | None = None, galleries: Sequence[str] = ("staging",), **options: Any
+) -> Sandbox:
+    """A sandbox for tests: quick, quiet, with a catalog of images enough for all of them unless another is given."""
     settings = {
         "UPLOAD_SETTLE_SECONDS": "0",
         "POLL_SECONDS": "1",
@@ -118,8 +120,8 @@ def start(folder: Path, **options: Any) -> Sandbox:
     sandbox = Sandbox(
         Options(
             state_dir=folder / "state",
-            catalog=_catalog(folder / "catalog.yaml"),
-            seed_galleries=["staging"],
+            catalog=catalog or _catalog(folder / "catalog.yaml"),
+            seed_galleries=list(galleries),
             quiet=True,
             settings=settings,
             **options,

@@ -130,7 +130,7 @@ class Blobs:
     @cloud_call
     def tagged(self, tag: str) -> list[tuple[str, str]]:
         """Container and name of every blob of the account that bears the index tag, as far as the index has come."""
-        found = self._service.find_blobs_by_tags(f"\"{tag}\" >= ''")
+        found = self._service.find_blobs_by_tags(f"{tag} >= ''")
         return [(str(blob.container_name), str(blob.name)) for blob in found]
 
     @cloud_call

@@ -45,8 +45,11 @@ def tag_value(text: str) -> str:
 
 
 def source_tag(image: str) -> str:
-    """The index tag of a VHD that says what became of it as a source of `image`."""
-    return f"gallerist.{image}"
+    """The index tag of a VHD that says what became of it as a source of `image`.
+
+    It has no sign but the underscore, which no image's name has, so that it can be asked for by name.
+    """
+    return f"{OURS}_{image.replace('-', '_')}"
 
 
 def source_mark(etag: str, outcome: str) -> str:

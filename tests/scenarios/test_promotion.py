@@ -1,0 +1,336 @@
+"""What has proven itself in staging reaches production, once, under its number; what is bad goes out of latest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import amendments, engine, promotion
+from pipeline.cloud.faults import NotFound
+from pipeline.engine import NotNow
+from pipeline.runs import Run, Stage
+from tests.azure import Azure
+from tests.conftest import connected, start
+from tests.scenarios.lifecycle import DAY, GALLERIES, HOUR, PASSED, Life, in_latest, write_catalog
+from tests.steps import finish
+
+KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
+    "web": ({}, {"soak": "24h", "require": PASSED}),
+    "word": ({}, {"approval": True}),
+    "anew": ({"version": {"start": "7.0.0"}}, {"number": "next"}),
+    "range": ({}, {"range": "~1.0"}),
+    "brief": ({"end_of_life": "30d"}, {}),
+}
+
+
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    folder = tmp_path_factory.mktemp("promotion")
+    catalog = write_catalog(folder / "rules.yaml", KINDS, 24)
+    sandbox = start(folder, catalog=catalog, galleries=list(GALLERIES), time_scale=20_000, host=False, events="none")
+    yield Azure(sandbox)
+    sandbox.stop()
+
+
+@pytest.fixture
+def life(azure: Azure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Life]:
+    yield Life(azure, connected(azure, monkeypatch), tmp_path)
+    azure.clear()
+
+
+def told(azure: Azure, run: Run) -> dict[str, Any]:
+    (event,) = [event for event in azure.arm.get("/topic/events").json() if event["data"].get("run") == run.id]
+    return event
+
+
+def test_what_has_proven_itself_moves_under_its_number(life: Life) -> None:
+    image = life.image("web")
+    built = life.build(image)
+    assert life.why(image).startswith("1.0.0: it bears no tag tests, passed is required, it soaks until")
+    life.verdict(image, "1.0.0", "failed")
+    assert "tests is failed" in life.why(image)
+    life.verdict(image, "1.0.0")
+    assert life.why(image).startswith("1.0.0: it soaks until")
+    life.azure.advance(25 * HOUR)
+
+    run = life.promoted(image)
+    assert (run.stage, run.version, run.purpose, run.promotion) == (
+        Stage.PUBLISHED, "1.0.0", "promotion", f"{image}-to-production",
+    )  # fmt: skip
+    version = life.there(image)["1.0.0"]
+    staged = f"{GALLERIES['staging']}/images/{image}/versions/1.0.0"
+    assert version["id"].startswith(GALLERIES["production"])
+    assert version["properties"]["storageProfile"]["source"]["id"] == staged
+    assert version["properties"]["replicationStatus"]["aggregatedState"] == "Completed"
+    assert in_latest(version)
+    tags = version["tags"]
+    assert (tags["gallerist-source"], tags["gallerist-origin"]) == (staged, built.source)
+    assert (tags["gallerist-promotion"], tags["tests"]) == (f"{image}-to-production", "passed")
+    event = told(life.azure, run)
+    assert (event["type"], event["data"]["version_id"]) == ("gallerist.image.promoted", version["id"])
+    assert life.why(image) == "nothing is newer than 1.0.0"
+
+
+def test_a_night_with_nothing_to_do_costs_two_lists(life: Life) -> None:
+    image = life.image("web")
+    life.ripe(image)
+    life.promoted(image)
+    before = life.azure.arm.get("/sandbox/requests").json()[-1]["index"]
+    assert life.promote(image).run is None
+    asked = [one for one in life.azure.arm.get("/sandbox/requests").json() if one["index"] > before]
+    assert [(one["method"], one["path"].partition("?")[0].rpartition("/")[2]) for one in asked] == [
+        ("GET", "versions")
+    ] * 2
+
+
+def test_only_the_highest_moves_and_an_older_one_while_that_is_not_ripe(life: Life) -> None:
+    image = life.image("web")
+    for version in ("1.0.0", "1.0.1"):
+        assert life.ripe(image) == version
+    life.build(image)
+    assert life.promoted(image).version == "1.0.1"
+    life.verdict(image, "1.0.2")
+    life.azure.advance(25 * HOUR)
+    assert life.promoted(image).version == "1.0.2"
+    assert list(life.there(image)) == ["1.0.1", "1.0.2"]
+
+
+def test_two_timers_at_once_promote_once(life: Life) -> None:
+    image = life.image("web")
+    life.ripe(image)
+    with ThreadPoolExecutor(6) as pool:
+        done = list(pool.map(lambda _: life.promote(image), range(6)))
+    assert len({one.run.id for one in done if one.run}) == 1
+    finish(life.ctx, done[0].run.id)
+    assert list(life.there(image)) == ["1.0.0"]
+
+
+def test_a_promotion_that_failed_is_taken_up_again_the_next_night(life: Life) -> None:
+    image = life.image("web")
+    life.ripe(image)
+    life.azure.fault(
+        method="PUT", path=f".*galProduction/images/{image}/versions/.*", status=400, times=1,
+        body={"error": {"code": "InvalidParameter", "message": "No."}},
+    )  # fmt: skip
+    failed = life.promoted(image)
+    assert (failed.stage, life.there(image)) == (Stage.FAILED, {})
+    assert "InvalidParameter" in failed.reason
+    again = life.promoted(image)
+    assert (again.id, again.stage, again.version) == (failed.id, Stage.PUBLISHED, "1.0.0")
+
+
+def test_a_promotion_that_was_cancelled_stays_so_until_a_person_says_otherwise(life: Life) -> None:
+    image = life.image("web")
+    life.ripe(image)
+    run = life.promote(image).run
+    engine.cancel(life.ctx, run.id)
+    assert finish(life.ctx, run.id).stage is Stage.CANCELLED
+    assert f"its promotion {run.id} was cancelled; gallerist retry {run.id}" in life.why(image)
+    engine.retry(life.ctx, run.id)
+    assert finish(life.ctx, run.id).stage is Stage.PUBLISHED
+
+
+def test_a_version_that_is_not_in_all_its_regions_waits(life: Life) -> None:
+    image = life.image("web")
+    life.ripe(image)
+    life.azure.arm.post("/sandbox/replication", json={"path": image, "regions": {"norwayeast": {"outcome": "Stalled"}}})
+    version = life.azure.version(image, "1.0.0")
+    profile = version["properties"]["publishingProfile"]
+    profile["targetRegions"].append({"name": "norwayeast", "regionalReplicaCount": 1})
+    life.azure.arm.put(
+        version["id"], params={"api-version": "2024-03-03"},
+        json={"location": "westeurope", "properties": {"publishingProfile": profile}},
+    ).raise_for_status()  # fmt: skip
+    assert "1.0.0: it is Updating" in life.why(image)
+
+
+def test_what_is_withdrawn_while_it_is_promoted_never_joins_latest(life: Life) -> None:
+    image = life.image("web")
+    life.ripe(image)
+    life.slow(f"{image}/")
+    run = life.stepped(life.promote(image).run, until=Stage.REPLICATING)
+    life.amended(*amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", by="ann", promoted=False))
+    life.azure.advance(HOUR)
+    run = finish(life.ctx, run.id)
+    assert run.stage is Stage.FAILED
+    assert "was withdrawn, or excluded from latest, while it was promoted" in run.reason
+    assert life.there(image) == {}
+    assert "it is withdrawn: CVE-1" in life.why(image)
+
+
+def test_a_withdrawal_follows_the_promotions_where_asked(life: Life) -> None:
+    image = life.image("web")
+    life.ripe(image)
+    life.promoted(image)
+    runs = amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", by="ann", promoted=True)
+    assert [run.image for run in life.amended(*runs)] == [image, f"{image}-production"]
+    for version in (life.azure.version(image, "1.0.0"), life.there(image)["1.0.0"]):
+        assert not in_latest(version)
+        assert "CVE-1" in version["tags"]["gallerist-withdrawn"]
+        assert version["tags"]["tests"] == "passed"
+        assert version["properties"]["replicationStatus"]["aggregatedState"] == "Completed"
+    event = told(life.azure, runs[0])
+    assert (event["type"], event["data"]["reason"]) == ("gallerist.image.withdrawn", "CVE-1")
+    assert amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", by="ann", promoted=True) == []
+
+    life.amended(amendments.reinstate(life.ctx, image, "1.0.0", why="false alarm", by="ann"))
+    version = life.azure.version(image, "1.0.0")
+    assert in_latest(version)
+    assert "gallerist-withdrawn" not in version["tags"]
+
+
+def test_a_rollback_makes_the_good_one_before_latest_again(life: Life) -> None:
+    image = life.image("web")
+    for _ in range(3):
+        life.ripe(image)
+        life.promoted(image)
+    target = f"{image}-production"
+    planned = amendments.rollback(life.ctx, target, why="it hangs", by="ann", dry_run=True)
+    assert (planned.out, planned.back_to, planned.runs) == ("1.0.2", "1.0.1", [])
+    life.amended(*amendments.rollback(life.ctx, target, why="it hangs", by="ann").runs)
+    assert {name: in_latest(version) for name, version in life.there(image).items()} == {
+        "1.0.0": True, "1.0.1": True, "1.0.2": False,
+    }  # fmt: skip
+    assert life.there(image)["1.0.2"]["tags"]["gallerist-withdrawn"] == "rolled back to 1.0.1: it hangs"
+    assert life.why(image) == "nothing is newer than 1.0.2"  # nothing bad comes back the next night
+    assert amendments.rollback(life.ctx, target, why="again", by="ann", dry_run=True).back_to == "1.0.0"
+    life.amended(*amendments.rollback(life.ctx, target, why="again", by="ann").runs)
+    with pytest.raises(NotNow, match=r"no good version before 1\.0\.0"):
+        amendments.rollback(life.ctx, target, why="again", by="ann")
+
+
+def test_a_rule_waits_for_a_persons_word(life: Life) -> None:
+    image = life.image("word")
+    life.build(image)
+    assert "nobody has approved of it" in life.why(image)
+    life.amended(amendments.approve(life.ctx, image, "1.0.0", "ann"))
+    assert life.promoted(image).version == "1.0.0"
+    assert "approved" not in life.there(image)["1.0.0"]["tags"]  # a word for this step is none for the next
+
+
+def test_a_rule_that_is_held_moves_nothing_until_it_is_released(life: Life) -> None:
+    image = life.image("web")
+    life.ripe(image)
+    life.ctx.holds.hold(life.rule(image).key, "freeze", "ann")
+    assert life.why(image) == "the rule is held: freeze"
+    life.ctx.holds.hold(life.rule(image).key, "long freeze", "bob")
+    assert life.why(image) == "the rule is held: long freeze"
+    life.ctx.holds.release(life.rule(image).key)
+    life.ctx.holds.release(life.rule(image).key)
+    assert life.promoted(image).version == "1.0.0"
+
+
+def test_a_rule_may_number_anew(life: Life) -> None:
+    image = life.image("anew")
+    for number in ("7.0.0", "7.0.1"):
+        life.build(image)
+        assert life.promoted(image).version == number
+    life.build(image)
+    life.build(image)
+    run = life.promoted(image)
+    assert run.source.endswith("/7.0.3")
+    assert run.version == "7.0.2"
+    assert life.why(image) == "nothing is newer than 7.0.3"
+
+
+def test_a_range_keeps_what_is_outside(life: Life) -> None:
+    image = life.image("range")
+    life.build(image)
+    assert life.promoted(image).version == "1.0.0"
+
+
+def test_what_is_past_its_life_stays(life: Life) -> None:
+    image = life.image("brief")
+    built = life.build(image)
+    assert built.end_of_life
+    life.azure.advance(31 * DAY)
+    assert "1.0.0: its life ended on" in life.why(image)
+
+
+def test_verdicts_at_the_same_moment_are_all_kept(life: Life) -> None:
+    image = life.image("web")
+    life.build(image)
+    names = [f"suite-{n}" for n in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: life.verdict(image, "1.0.0", name=name), names))
+    tags = life.azure.version(image, "1.0.0")["tags"]
+    assert {name: tags.get(name) for name in names} == dict.fromkeys(names, "passed")
+
+
+def test_a_verdict_waits_for_the_run_that_makes_the_version(life: Life) -> None:
+    image = life.image("web")
+    life.slow(image)
+    run = life.stepped(life.dropped(image), until=Stage.REPLICATING)
+    said = amendments.approve(life.ctx, image, "1.0.0", "ann")
+    engine.step(life.ctx, said.id, said.generation)
+    waits = life.ctx.runs.load(said.id)[0]
+    assert (waits.stage, waits.version) == (Stage.AMENDING, "1.0.0")
+    life.azure.advance(HOUR)
+    assert finish(life.ctx, run.id).stage is Stage.PUBLISHED
+    life.amended(said)
+    version = life.azure.version(image, "1.0.0")
+    assert in_latest(version)
+    assert version["tags"]["approved"] == "ann"
+
+
+def test_an_amendment_outlives_a_death_at_its_lock(life: Life) -> None:
+    image = life.image("web")
+    life.build(image)
+    first = amendments.approve(life.ctx, image, "1.0.0", "ann")
+    life.amended(first)
+    life.ctx.sources.await_upload(image, first.source, first.id)  # a death between its end and letting go
+    life.verdict(image, "1.0.0")
+    assert life.azure.version(image, "1.0.0")["tags"]["tests"] == "passed"
+
+
+def test_of_what_is_not_there_nothing_can_be_said(life: Life) -> None:
+    image = life.image("web")
+    with pytest.raises(NotFound):
+        amendments.approve(life.ctx, image, "1.0.0", "ann")
+    with pytest.raises(NotFound, match="no image 'nowhere'"):
+        amendments.approve(life.ctx, "nowhere", "1.0.0", "ann")
+    with pytest.raises(NotNow, match="no version in latest"):
+        amendments.rollback(life.ctx, image, why="x", by="")
+
+
+def test_a_rule_that_cannot_be_looked_at_keeps_no_other(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+    first, second = life.image("web"), life.image("web")
+    life.ripe(second)
+    life.azure.fault(method="GET", path=f".*/{first}/versions$", status=403)
+    done = promotion.promote_all(life.ctx, [life.rule(first), life.rule(second)])
+    assert done[0].fault
+    assert finish(life.ctx, done[1].run.id).version == "1.0.0"
+
+
+def test_a_verdict_comes_by_queue(
+    life: Life, azure: Azure, monkeypatch: pytest.MonkeyPatch, ctx_of_triggers: Any
+) -> None:
+    image = life.image("web")
+    life.build(image)
+    ctx_of_triggers.verdict(json.dumps({"image": image, "version": "1.0.0", "outcome": "passed"}).encode())
+    (run,) = [run for run in ctx_of_triggers.runs(image) if run.amendment]
+    life.amended(run)
+    assert azure.version(image, "1.0.0")["tags"]["tests"] == "passed"
+    for bad in ({"image": image, "version": "9.9.9", "outcome": "passed"}, {"image": image, "outcome": "passed"}, "x"):
+        ctx_of_triggers.verdict(json.dumps(bad).encode())
+    rejected = azure.blobs.get_container_client("rejected").list_blobs("verdicts/")
+    assert len(list(rejected)) == 3
+
+
+@pytest.fixture
+def ctx_of_triggers(life: Life) -> Iterator[Any]:
+    """The triggers, connected as `life` is."""
+    from types import SimpleNamespace
+
+    from pipeline import triggers
+    from pipeline.context import context
+    from tests.steps import runs_of
+
+    context.cache_clear()
+    yield SimpleNamespace(verdict=triggers.verdict, runs=lambda image: runs_of(life.ctx, image))
+    context.cache_clear()

@@ -1,0 +1,225 @@
+"""What has had its time is taken away; what is held, locked, needed or not ours stays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import amendments, retention
+from pipeline.runs import Stage
+from pipeline.stages.marks import RUN_TAG
+from tests.azure import Azure, eventually
+from tests.conftest import connected, start
+from tests.scenarios.lifecycle import DAY, GALLERIES, HOUR, PASSED, Life, write_catalog
+from tests.steps import finish
+
+KEEP = {"keep": {"newest": 2}}
+KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
+    "keep": (KEEP, None),
+    "aged": ({"keep": {"newest": 1, "days": 30}}, None),
+    "ruled": (KEEP, {"require": PASSED}),
+    "spent": ({"source_vhd": {"then": "delete"}}, None),
+    "saved": ({"source_vhd": {"then": "delete", "after": "7d"}}, None),
+    "plain": ({"source_vhd": {"then": "keep"}}, None),
+}
+
+
+@pytest.fixture(scope="module")
+def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    folder = tmp_path_factory.mktemp("retention")
+    catalog = write_catalog(folder / "rules.yaml", KINDS, 12)
+    sandbox = start(folder, catalog=catalog, galleries=list(GALLERIES), time_scale=20_000, host=False, events="none")
+    yield Azure(sandbox)
+    sandbox.stop()
+
+
+@pytest.fixture
+def life(azure: Azure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Life]:
+    yield Life(azure, connected(azure, monkeypatch), tmp_path)
+    azure.clear()
+
+
+def night(life: Life, image: str) -> retention.Retention:
+    """Retention's turn at an image, until Azure has let go."""
+    planned = retention.look(life.ctx, image)
+    retention.retire(life.ctx, planned)
+    life.azure.advance(HOUR)
+    return planned
+
+
+def reasons(planned: retention.Retention) -> dict[str, str]:
+    return {one.version.name: one.why for one in planned.decisions if not one.delete}
+
+
+def tag(azure: Azure, image: str, version: str, **tags: str) -> None:
+    found = azure.version(image, version)
+    body = {"location": "westeurope", "tags": found["tags"] | tags}
+    azure.arm.put(found["id"], params={"api-version": "2024-03-03"}, json=body).raise_for_status()
+    azure.advance(HOUR)
+
+
+def test_versions_beyond_the_rule_go(life: Life) -> None:
+    image = life.image("keep")
+    for _ in range(4):
+        life.build(image)
+    planned = retention.look(life.ctx, image)
+    assert [version.name for version in planned.doomed] == ["1.0.1", "1.0.0"]
+    assert life.azure.versions(image) == ["1.0.0", "1.0.1", "1.0.2", "1.0.3"]  # looking changes nothing
+    night(life, image)
+    assert life.azure.versions(image) == ["1.0.2", "1.0.3"]
+    assert night(life, image).doomed == []
+    assert life.build(image).version == "1.0.4"  # a number that is free again is not given again
+
+
+def test_age_counts_by_azures_clock(life: Life) -> None:
+    image = life.image("aged")
+    for _ in range(2):
+        life.build(image)
+    assert reasons(night(life, image))["1.0.0"] == "it is younger than 30 days"
+    life.azure.advance(31 * DAY)
+    night(life, image)
+    assert life.azure.versions(image) == ["1.0.1"]
+
+
+def test_what_is_tagged_to_be_kept_stays(life: Life) -> None:
+    image = life.image("keep")
+    for _ in range(4):
+        life.build(image)
+    tag(life.azure, image, "1.0.0", keep="true")
+    assert reasons(night(life, image))["1.0.0"] == "it bears the tag keep=true"
+    assert life.azure.versions(image) == ["1.0.0", "1.0.2", "1.0.3"]
+
+
+def test_what_may_still_be_promoted_stays(life: Life) -> None:
+    image = life.image("ruled")
+    for _ in range(4):
+        life.build(image)
+    life.verdict(image, "1.0.1", "failed")
+    assert reasons(night(life, image))["1.0.0"] == f"the promotion rule {image}-to-production may still take it"
+    assert life.azure.versions(image) == ["1.0.0", "1.0.2", "1.0.3"]
+    life.verdict(image, "1.0.3")
+    assert life.promoted(image).version == "1.0.3"
+    night(life, image)
+    assert life.azure.versions(image) == ["1.0.2", "1.0.3"]
+
+
+def test_the_source_of_a_promotion_under_way_stays(life: Life) -> None:
+    image = life.image("ruled")
+    life.build(image)
+    life.verdict(image, "1.0.0")
+    life.slow(f"{image}/")
+    run = life.stepped(life.promote(image).run, until=Stage.REPLICATING)
+    life.azure.clear()
+    for _ in range(2):
+        life.build(image)
+    assert reasons(night(life, image))["1.0.0"] == f"the run {run.id} is at work with it"
+    life.azure.advance(HOUR)
+    assert finish(life.ctx, run.id).stage is Stage.PUBLISHED
+
+
+def test_the_good_one_below_withdrawn_ones_stays(life: Life) -> None:
+    image = life.image("keep")
+    for _ in range(4):
+        life.build(image)
+    for version in ("1.0.1", "1.0.2", "1.0.3"):
+        life.amended(*amendments.withdraw(life.ctx, image, version, why="bad", by="", promoted=False))
+    assert reasons(night(life, image))["1.0.0"] == "it is the newest in latest"
+    assert life.azure.versions(image) == ["1.0.0", "1.0.2", "1.0.3"]
+
+
+@pytest.mark.parametrize("scope", ["version", "definition", "group"])
+def test_what_is_locked_stays(life: Life, scope: str) -> None:
+    image = life.image("keep")
+    for _ in range(3):
+        life.build(image)
+    definition = life.azure.definition(image)
+    at = {
+        "version": f"{definition}/versions/1.0.0",
+        "definition": definition,
+        "group": definition.partition("/providers/")[0],
+    }[scope]
+    lock = f"{at}/providers/Microsoft.Authorization/locks/hands-off"
+    query = {"api-version": "2020-05-01"}
+    life.azure.arm.put(lock, params=query, json={"properties": {"level": "CanNotDelete"}}).raise_for_status()
+    try:
+        assert reasons(night(life, image))["1.0.0"] == "a lock is on it, or above it"
+        assert "1.0.0" in life.azure.versions(image)
+    finally:
+        life.azure.arm.delete(lock, params=query).raise_for_status()
+    night(life, image)
+    assert life.azure.versions(image) == ["1.0.1", "1.0.2"]
+
+
+def test_a_refusal_is_said_and_keeps_nothing_else(life: Life, capfd: pytest.CaptureFixture[str]) -> None:
+    image = life.image("keep")
+    for _ in range(4):
+        life.build(image)
+    life.azure.fault(method="DELETE", path=".*/versions/1.0.1", status=409, times=1)
+    night(life, image)
+    assert life.azure.versions(image) == ["1.0.1", "1.0.2", "1.0.3"]
+    night(life, image)
+    assert life.azure.versions(image) == ["1.0.2", "1.0.3"]
+
+
+def test_what_ended_runs_left_behind_goes(life: Life) -> None:
+    image, other = life.image("keep"), life.image("keep")
+    run = life.build(image)
+    group = life.azure.definition(image).partition("/providers/")[0]
+    images = f"{group}/providers/Microsoft.Compute/images"
+    disk = {"osType": "Linux", "osState": "Generalized", "blobUri": life.azure.blob(image, "1.vhd").url}
+
+    def leave(name: str, tags: dict[str, str]) -> None:
+        body = {"location": "westeurope", "tags": tags, "properties": {"storageProfile": {"osDisk": disk}}}
+        life.azure.arm.put(f"{images}/{name}", params={"api-version": "2024-07-01"}, json=body).raise_for_status()
+
+    leave(f"{image}-ours", {RUN_TAG: run.id, "gallerist-image": image})
+    leave(f"{image}-of-another-deployment", {RUN_TAG: "web-20200101-000000-aaaaa", "gallerist-image": image})
+    leave(f"{image}-of-a-person", {"gallerist-image": image})
+    planned = night(life, image)
+    assert [(orphan.kind, orphan.name) for orphan in planned.orphans] == [("managed image", f"{image}-ours")]
+    left = {f"{image}-of-another-deployment", f"{image}-of-a-person"}
+    eventually(lambda: set(life.azure.managed_images(image)) == left)
+
+    # A version of a run that failed, and could not be undone then.
+    life.slow(other)
+    made = life.stepped(life.dropped(other), until=Stage.REPLICATING)
+    run, etag = life.ctx.runs.load(made.id)
+    run.stage = Stage.FAILED
+    life.ctx.runs.save(run, etag, was=Stage.REPLICATING)
+    life.azure.advance(HOUR)
+    planned = night(life, other)
+    assert [orphan.kind for orphan in planned.orphans] == ["version", "managed image"]
+    assert life.azure.versions(other) == []
+
+
+def test_a_vhd_that_is_published_goes_where_the_catalog_says_so(life: Life) -> None:
+    image = life.image("spent")
+    published, waiting = life.build(image), life.dropped(image)
+    eventually(lambda: retention.look(life.ctx, image).vhds)
+    planned = night(life, image)
+    assert [name for _, name, _ in planned.vhds] == [published.blob]
+    assert not life.azure.blob(image, published.blob.partition("/")[2]).exists()
+    assert finish(life.ctx, waiting.id).version == "1.0.1"
+
+
+def test_a_vhd_that_was_overwritten_since_stays(life: Life) -> None:
+    image = life.image("spent")
+    run = life.build(image)
+    (found,) = eventually(lambda: retention.look(life.ctx, image).vhds)
+    blob = life.azure.blob(image, run.blob.partition("/")[2])
+    blob.upload_page(b"\x01" * 512, offset=0, length=512)
+    retention.retire(life.ctx, retention.Retention(image, vhds=[found]))
+    assert blob.exists()
+    assert retention.look(life.ctx, image).vhds == []
+
+
+@pytest.mark.parametrize("kind", ["saved", "plain"])
+def test_a_vhd_stays_until_its_time_or_for_good(life: Life, kind: str) -> None:
+    image = life.image(kind)
+    run = life.build(image)
+    assert retention.look(life.ctx, image).vhds == []
+    tags = life.azure.blob(image, run.blob.partition("/")[2]).get_blob_tags()
+    assert bool(tags) == (kind == "saved")
