@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
+CHECKOV := .venv-checkov
 PY := $(VENV)/bin/python
 AZURITE := sandbox/node_modules/azurite/package.json
 
@@ -46,10 +47,22 @@ test: setup ## Run every test
 	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
 .PHONY: check
-check: setup ## Lint, format and types
+check: setup infra-check ## Lint, format, types and infra
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+
+# In an environment of its own: checkov pins a hundred packages. It passes over what it cannot read, and says so.
+$(CHECKOV)/.installed: infra/requirements-checkov.txt
+	@"$$($(FIND_PYTHON))" -m venv --clear $(CHECKOV)
+	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements-checkov.txt
+	@touch $@
+
+.PHONY: infra-check
+infra-check: setup $(CHECKOV)/.installed ## Check infra/: Bicep against Azure's types, the code and a security scanner
+	@$(PY) -m pytest tests/infra -n 0 -q -k "not sandbox"
+	@$(CHECKOV)/bin/checkov -d infra --framework bicep --compact --quiet --skip-download > $(CHECKOV)/found 2>/dev/null; \
+	status=$$?; cat $(CHECKOV)/found; test $$status = 0 && grep -q "^Passed checks" $(CHECKOV)/found && ! grep -q "Parsing errors" $(CHECKOV)/found
 
 .PHONY: bench
 bench: setup ## What one publish costs: calls, bytes, seconds
@@ -59,7 +72,8 @@ bench: setup ## What one publish costs: calls, bytes, seconds
 lock: ## Resolve requirements.txt and requirements-dev.txt anew (one resolution, Python 3.11 and up)
 	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -o requirements.txt
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -c requirements.txt -o requirements-dev.txt
+	@uv pip compile infra/checkov.in --override infra/checkov.override --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -o infra/requirements-checkov.txt
 
 .PHONY: clean
 clean: ## Remove what setup, sandbox and tests left
-	@rm -rf $(VENV) sandbox/node_modules .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(CHECKOV) sandbox/node_modules .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis
