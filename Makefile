@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 CHECKOV := .venv-checkov
+KQL := infra/kql/node_modules/@kusto/language-service-next/package.json
 PY := $(VENV)/bin/python
 AZURITE := sandbox/node_modules/azurite/package.json
 
@@ -58,9 +59,14 @@ $(CHECKOV)/.installed: infra/requirements-checkov.txt
 	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements-checkov.txt
 	@touch $@
 
+$(KQL): infra/kql/package-lock.json
+	@cd infra/kql && npm ci --silent --no-audit --no-fund
+	@touch $@
+
 .PHONY: infra-check
-infra-check: setup $(CHECKOV)/.installed ## Check infra/: Bicep against Azure's types, the code and a security scanner
+infra-check: setup $(CHECKOV)/.installed $(KQL) ## Check infra/: Bicep against Azure's types, the code and a security scanner; queries
 	@$(PY) -m pytest tests/infra -n 0 -q -k "not sandbox"
+	@node infra/kql/check.cjs
 	@$(CHECKOV)/bin/checkov -d infra --framework bicep --compact --quiet --skip-download > $(CHECKOV)/found 2>/dev/null; \
 	status=$$?; cat $(CHECKOV)/found; test $$status = 0 && grep -q "^Passed checks" $(CHECKOV)/found && ! grep -q "Parsing errors" $(CHECKOV)/found
 
@@ -76,4 +82,4 @@ lock: ## Resolve requirements.txt and requirements-dev.txt anew (one resolution,
 
 .PHONY: clean
 clean: ## Remove what setup, sandbox and tests left
-	@rm -rf $(VENV) $(CHECKOV) sandbox/node_modules .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(CHECKOV) infra/kql/node_modules sandbox/node_modules .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis

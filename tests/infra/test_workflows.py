@@ -76,8 +76,15 @@ def test_the_tests_run_on_every_python_that_is_supported() -> None:
 def test_dependabot_looks_at_each_lock() -> None:
     config = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text(encoding="utf-8"))
     looks = {(one["package-ecosystem"], one["directory"]) for one in config["updates"]}
-    assert looks == {("pip", "/"), ("pip", "/infra"), ("npm", "/sandbox"), ("github-actions", "/")}
-    assert (ROOT / "sandbox/package-lock.json").exists()
+    assert looks == {
+        ("pip", "/"),
+        ("pip", "/infra"),
+        ("npm", "/sandbox"),
+        ("npm", "/infra/kql"),
+        ("github-actions", "/"),
+    }
+    for folder in ("sandbox", "infra/kql"):
+        assert (ROOT / folder / "package-lock.json").exists()
     assert (INFRA / "requirements-checkov.txt").exists()
 
 
@@ -96,7 +103,7 @@ def test_the_hooks_before_a_commit_run_what_check_runs() -> None:
 
 
 def test_the_checks_lock_names_no_host() -> None:
-    for path in [*INFRA.glob("requirements-*.txt"), *ROOT.glob("requirements*.txt")]:
+    for path in [*INFRA.glob("requirements-*.txt"), *ROOT.glob("requirements*.txt"), INFRA / "kql/package-lock.json"]:
         assert not re.search(r"https?://", path.read_text(encoding="utf-8")), path.name
     override = (INFRA / "checkov.override").read_text(encoding="utf-8").split("\n")[-2]
     assert re.search(rf"^{re.escape(override)} ", (INFRA / "requirements-checkov.txt").read_text("utf-8"), re.MULTILINE)
