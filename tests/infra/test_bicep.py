@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -201,5 +202,28 @@ def test_azd_deploys_this_app() -> None:
     assert (ROOT / azd["infra"]["path"] / f"{azd['infra']['module']}.bicep").exists()
     tags = next(r for f, r in RESOURCES if r.symbol == "app").body["tags"]
     assert "'azd-service-name': 'api'" in tags.text
-    for shell in service["hooks"]["predeploy"].values():
+    for shell in service["hooks"]["prepackage"].values():
         assert Path(ROOT / shell["run"]).exists()
+    steps = [step["azd"] for step in azd["workflows"]["up"]["steps"]]
+    assert steps == ["provision", "deploy --all"], "the hook asks for what provision made"
+
+
+def test_the_package_has_the_app_and_not_what_is_around_it() -> None:
+    """azd packs what .funcignore does not name, an environment that it made itself too."""
+    ignored = set((ROOT / ".funcignore").read_text(encoding="utf-8").split())
+    assert {
+        "tests/",
+        "sandbox/",
+        "infra/",
+        "docs/",
+        "pipeline/cli/",
+        ".venv/",
+        "*_env/",
+        "local.settings.json",
+    } <= ignored
+    wanted = {"function_app.py", "host.json", "requirements.txt", "pipeline/", "catalog.yaml"}
+    assert not wanted & ignored
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    tops = {name.split("/")[0] + "/" * ("/" in name) for name in listed}
+    around = {top for top in tops - {".funcignore"} if top not in ignored and not top.startswith(".git")}
+    assert around - wanted == set(), "say in .funcignore whether these are deployed"
