@@ -1,22 +1,29 @@
-"""The main job, shown: a VHD is dropped and becomes a replicated version; the next one becomes the next."""
+"""The main job, shown: a VHD becomes a replicated version, the next one the next, and a night promotes it."""
 
 from __future__ import annotations
 
+import logging
 import os
+import ssl
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+import structlog
 from azure.storage.blob import BlobServiceClient
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.text import Text
 
+from pipeline import amendments, engine, promotion
+from pipeline.catalog import Promotion
 from pipeline.context import Context, connect
 from pipeline.replication import RegionState
+from pipeline.requests import Verdict
 from pipeline.runs import Run, Stage
 from pipeline.settings import load_settings
 from pipeline.vhd import HEAD, SECTOR, check_footer, read_partitions
@@ -24,7 +31,6 @@ from sandbox import disk
 from sandbox.up import Options, Sandbox, SandboxError
 
 _FASTER = 60.0
-_WALKED = [stage for stage in Stage if not stage.ended and stage is not Stage.UNDOING]
 _LOOK = 0.25  # seconds
 _AT_MOST = 300.0  # seconds for one version
 _out = Console(highlight=False)
@@ -32,6 +38,7 @@ _out = Console(highlight=False)
 
 def show(vhd: Path | None) -> None:
     """Run the demo, on `vhd` where one is given. Raises SandboxError with the reason where a version does not come."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))  # it is told here
     with tempfile.TemporaryDirectory(prefix="gallerist-demo-") as folder:
         builds = [vhd, vhd] if vhd else [disk.make_vhd(Path(folder) / f"{n}.vhd", build=f"build {n}") for n in (1, 2)]
         image = _image_for(builds[0])
@@ -45,6 +52,8 @@ def show(vhd: Path | None) -> None:
             for number, build in enumerate(builds, 1):
                 _drop_and_watch(ctx, image, build, f"build-{number}.vhd")
             _list_versions(ctx, image)
+            for rule in ctx.catalog.rules_from(image):
+                _prove_and_promote(ctx, rule, sandbox.endpoints)
 
 
 def _image_for(vhd: Path) -> str:
@@ -83,8 +92,7 @@ def _drop_and_watch(ctx: Context, image: str, vhd: Path, name: str) -> None:
     upload(vhd, ctx.settings.blob_endpoint, "vhds", f"{image}/{name}")
     dropped = time.monotonic()
     run = _watch(ctx, _run_of(ctx, known))
-    if run.stage is not Stage.PUBLISHED:
-        raise SandboxError(f"the run {run.id} ended as {run.stage.value}: {run.reason}")
+    _ended_well(run)
     _out.print(
         f"[bold green]{image} {run.version}[/bold green] is in {len(run.regions)} regions and in latest, "
         f"{time.monotonic() - dropped:.0f} s after the drop\n"
@@ -138,6 +146,31 @@ def _watch(ctx: Context, run_id: str) -> Run:
             if time.monotonic() > deadline:
                 raise SandboxError(f"run {run_id} is not done: {run.stage.value}, {run.note}")
             time.sleep(_LOOK)
+
+
+def _prove_and_promote(ctx: Context, rule: Promotion, endpoints: dict[str, str]) -> None:
+    """A verdict, a day, and the night after it: the version moves to production without a rebuild."""
+    version = promotion.look(ctx, rule).candidates[0].version.name
+    target = ctx.catalog.target_of(rule)
+    _out.print(f"\n[bold]Tests pass[/bold] on {rule.from_} {version}, and {rule.soak.total_seconds() / 3600:g} h go by")
+    verdict = Verdict(image=rule.from_, version=version, outcome="passed", by="demo")
+    if run := amendments.judge_version(ctx, verdict):
+        engine.queue_step(ctx, run)
+        _ended_well(_watch(ctx, run.id))
+    with httpx.Client(verify=ssl.create_default_context(cafile=endpoints["ca_bundle"])) as client:
+        passed = {"advance": rule.soak.total_seconds() + 60}
+        client.post(f"{endpoints['arm']}/sandbox/clock", json=passed).raise_for_status()
+    _out.print(f"[bold]The night[/bold] promotes by the rule {rule.key}")
+    done = promotion.promote(ctx, rule)
+    if done.run is None:
+        raise SandboxError(f"nothing was promoted: {promotion.why_nothing(promotion.look(ctx, rule))}")
+    _ended_well(_watch(ctx, done.run.id))
+    _list_versions(ctx, target)
+
+
+def _ended_well(run: Run) -> None:
+    if run.stage not in (Stage.PUBLISHED, Stage.AMENDED):
+        raise SandboxError(f"the run {run.id} ended as {run.stage.value}: {run.reason}")
 
 
 def _picture(run: Run) -> Group:

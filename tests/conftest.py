@@ -31,6 +31,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "lost": {"gallery": "missing"},
 }
 EACH = 200
+PROMOTED = f"web-{EACH - 1}"
+"""The image with a promotion rule; `image` does not give it away."""
 
 judge = Judge()
 _elsewhere: Counter[str] = Counter()  # what other workers counted
@@ -96,9 +98,18 @@ def _catalog(path: Path) -> Path:
             {
                 "galleries": {
                     "staging": {"id": f"{galleries}/galStaging", "location": "westeurope"},
+                    "production": {"id": f"{galleries}/galProduction", "location": "westeurope"},
                     "missing": {"id": f"{galleries}/galMissing", "location": "westeurope"},
                 },
                 "images": images,
+                "promotions": [
+                    {
+                        "from": PROMOTED,
+                        "to": {"gallery": "production"},
+                        "require": {"tests": "passed"},
+                        "approval": True,
+                    }
+                ],
             }
         )
     )
@@ -106,7 +117,7 @@ def _catalog(path: Path) -> Path:
 
 
 def start(
-    folder: Path, catalog: Path | None = None, galleries: Sequence[str] = ("staging",), **options: Any
+    folder: Path, catalog: Path | None = None, galleries: Sequence[str] = ("staging", "production"), **options: Any
 ) -> Sandbox:
     """A sandbox for tests: quick, quiet, with a catalog of images enough for all of them unless another is given."""
     settings = {

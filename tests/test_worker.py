@@ -11,13 +11,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 
 from pipeline import engine
 from pipeline.context import Context, context
 from pipeline.runs import Run, Stage
 from sandbox import disk
 from sandbox.up import ROOT
-from tests.azure import Azure
+from tests.azure import Azure, eventually
 from tests.steps import finish, message_of, runs_of, tell
 
 if importlib.util.find_spec("azure_functions_runtime") is None:
@@ -185,6 +186,36 @@ def test_the_sweep_finds_what_nobody_told_of(worker: Worker, bare: Azure, ctx: C
     worker.invoke("sweep", "timer", Message(json=json.dumps(timer)))
     assert len(runs_of(ctx, image)) == 1
     bare.queue(engine.STEPS).clear_messages()
+
+
+def test_the_nights_timers_do_their_work(
+    worker: Worker, bare: Azure, ctx: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = bare.image()
+    for n in range(2):
+        blob = bare.drop(image, disk.make_vhd(tmp_path / f"{n}.vhd"))
+        finish(ctx, tell(bare, ctx, blob).id)
+    catalog = yaml.safe_load(Path(bare.env["CATALOG"]).read_text())
+    catalog["images"] = {image: catalog["images"][image] | {"keep": {"newest": 1}}}
+    catalog["promotions"] = [{"from": image, "to": {"gallery": "production"}}]
+    (tmp_path / "catalog.yaml").write_text(json.dumps(catalog))
+    monkeypatch.setenv("CATALOG", str(tmp_path / "catalog.yaml"))
+    timer = Message(json=json.dumps({"Schedule": {}, "ScheduleStatus": None, "IsPastDue": True}))
+    worker.invoke("promote", "timer", timer)
+    (promotion,) = runs_of(ctx, f"{image}-production")
+    assert (promotion.promotion, promotion.source.rpartition("/")[2]) == (f"{image}-to-production", "1.0.1")
+    worker.invoke("retire", "timer", timer)
+    eventually(lambda: bare.versions(image) == ["1.0.1"])
+    bare.queue(engine.STEPS).clear_messages()
+
+
+def test_a_verdict_is_taken(worker: Worker, bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image = bare.image()
+    finish(ctx, tell(bare, ctx, bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))).id)
+    worker.queue_message("take_verdict", json.dumps({"image": image, "version": "1.0.0", "outcome": "passed"}))
+    run = runs_of(ctx, image)[-1]
+    assert finish(ctx, run.id).stage is Stage.AMENDED
+    assert bare.version(image, "1.0.0")["tags"]["tests"] == "passed"
 
 
 def test_a_request_is_taken_by_queue(worker: Worker, bare: Azure, ctx: Context, tmp_path: Path) -> None:

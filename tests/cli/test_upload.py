@@ -107,8 +107,8 @@ def test_a_killed_upload_goes_on_where_it_ended(bare: Azure, tmp_path: Path) -> 
 
 
 def gallerist_words(found: dict[str, int]) -> str:
-    from pipeline.cli.app import _in_words
     from pipeline.cli.upload import Uploaded
+    from pipeline.cli.uploading import _in_words
 
     return _in_words(Uploaded("resumed", found["size"], found["sent"], found["kept"], 1.0), "x")
 

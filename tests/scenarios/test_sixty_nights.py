@@ -18,14 +18,14 @@ from tests.scenarios.lifecycle import DAY, GALLERIES, HOUR, PASSED, Life, in_lat
 from tests.steps import finish, runs_of
 
 NIGHTS = 60
-KEPT = 5
+KEPT = 4
 WEB, DB, LAB = "web-000", "db-000", "lab-000"
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "web": ({"keep": {"newest": KEPT}}, {"soak": "24h", "require": PASSED}),
     "db": ({"keep": {"newest": KEPT, "days": 20}}, {"soak": "72h", "require": PASSED, "range": "~1.0"}),
     "lab": ({"keep": {"newest": 3}}, None),
 }
-EVERY = {WEB: 2, DB: 4, LAB: 5}  # nights from one build to the next
+EVERY = {WEB: 3, DB: 5, LAB: 7}  # nights from one build to the next
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,111 @@
+"""What every command of `gallerist` shares: the app, its options, and how a command ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+
+from pipeline.catalog import CatalogError
+from pipeline.cli import show
+from pipeline.cli.api import Api, safe_url
+from pipeline.cli.upload import Changed
+from pipeline.cloud.faults import CloudFault, Conflict, Denied, NotFound, Unavailable
+from pipeline.fit import Unfit
+from pipeline.vhd import NotAVhd
+
+P = ParamSpec("P")
+
+FAILED, USAGE, NOT_FOUND, CONFLICT, NO_ANSWER, INTERRUPTED = 1, 2, 3, 4, 5, 130
+GOOD = {"published", "amended"}
+"""The states of a run that ended well."""
+EPILOG = (
+    "Exit codes: 0 done; 1 the run or the upload failed, or the input is refused; 2 usage; 3 not found; 4 conflict; "
+    "5 no answer, or access denied; 130 interrupted."
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"auto_envvar_prefix": "GALLERIST", "help_option_names": ["-h", "--help"]},
+    help="Hang VM images in Azure Compute Galleries: upload a VHD, publish it, look on.\n\n"
+    "Storage and the function app are reached with your own identity: az login on a laptop, the managed identity of "
+    "a build agent. Instead of an Entra audience the function app may be given a function key, in GALLERIST_KEY.",
+    epilog=EPILOG,
+)
+catalog_app = typer.Typer(no_args_is_help=True, help="The catalog: what may be published, and where.")
+app.add_typer(catalog_app, name="catalog")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
+Url = Annotated[
+    str | None, typer.Option("--url", envvar="GALLERIST_URL", help="The function app, https://NAME.azurewebsites.net.")
+]
+Audience = Annotated[
+    str | None,
+    typer.Option(
+        envvar="GALLERIST_AUDIENCE", help="Application ID URI to ask a token for, where the app signs in with Entra."
+    ),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(envvar="GALLERIST_STORAGE", help="Blob endpoint, https://ACCOUNT.blob.core.windows.net."),
+]
+CatalogFile = Annotated[
+    Path | None, typer.Option("--catalog", envvar="CATALOG", help="The catalog, to check the disk against its image.")
+]
+RunId = Annotated[str, typer.Argument(help="The run's id, as publish and runs print it.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Look on until the run has ended, and exit as watch does.")]
+Every = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")]
+
+
+def ends_well(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn what a command raises into a message and an exit code."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        show.configure_logs()
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt as stop:
+            show.say(str(stop) or "interrupted", "yellow", stderr=True)
+            raise typer.Exit(INTERRUPTED) from None
+        except (CloudFault, CatalogError, NotAVhd, Unfit, Changed, OSError) as error:
+            said = (
+                f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.filename else str(error)
+            )
+            if kwargs.get("as_json"):
+                code = getattr(error, "code", "") or type(error).__name__
+                faults = {"details": error.faults} if isinstance(error, CatalogError) else {}
+                show.document({"error": {"code": code, "message": said, **faults}})
+            show.say(said, "red", stderr=True)
+            raise typer.Exit(_exit_code(error)) from error
+
+    return run
+
+
+def _exit_code(error: Exception) -> int:
+    match error:
+        case NotFound():
+            return NOT_FOUND
+        case Conflict():
+            return CONFLICT
+        case Denied() | Unavailable():
+            return NO_ANSWER
+    return FAILED
+
+
+def api_of(url: str | None, audience: str | None) -> Api:
+    """The function app at `url`. Raises a usage error that says how to name it."""
+    if not url:
+        raise typer.BadParameter(
+            "missing; set GALLERIST_URL to the function app's address, such as https://NAME.azurewebsites.net",
+            param_hint="--url",
+        )
+    try:
+        return Api(safe_url(url), os.environ.get("GALLERIST_KEY"), audience)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from error
