@@ -153,6 +153,7 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
       PYTHON_THREADPOOL_THREAD_COUNT: '24'
 
       AZURE_CLIENT_ID: identityClientId
+      AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential'
       ARM_ENDPOINT: environment().resourceManager
       ARM_AUDIENCE: environment().resourceManager
       CATALOG: 'catalog.yaml'

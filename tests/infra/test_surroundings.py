@@ -12,6 +12,7 @@ import pytest
 from pipeline import announce
 from pipeline.catalog import load_catalog, parse_catalog
 from sandbox import provision
+from tests.azure import Azure
 from tests.infra import code
 from tests.infra.bicep import INFRA, ROOT, Expr, module, read, values
 
@@ -29,6 +30,7 @@ PLATFORM = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": "the Functions host",
     "PYTHON_THREADPOOL_THREAD_COUNT": "the Python worker",
     "AZURE_CLIENT_ID": "DefaultAzureCredential",
+    "AZURE_TOKEN_CREDENTIALS": "DefaultAzureCredential, which then tries nothing else",
 }
 """App settings that others than this code read, each with who does."""
 
@@ -79,6 +81,14 @@ def test_the_example_for_func_start_has_what_is_read() -> None:
     required = {name for name in code.pipeline_settings() if name.startswith("Storage__")}
     assert required | sandbox_only | {"CATALOG"} <= set(example["Values"])
     assert example["IsEncrypted"] is False
+
+
+def test_the_example_is_filled_in_from_what_the_sandbox_tells(bare: Azure) -> None:
+    example = json.loads((ROOT / "local.settings.json.example").read_text(encoding="utf-8"))["Values"]
+    assert set(example) <= set(bare.env)
+    same = {name for name, value in example.items() if bare.env[name] == value}
+    assert {"FUNCTIONS_WORKER_RUNTIME", "VHD_CONTAINER", "AZURE_TOKEN_CREDENTIALS"} <= same
+    assert all("<the " in example[name] for name in ("IDENTITY_HEADER", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"))
 
 
 def test_each_queue_that_is_used_is_made() -> None:
