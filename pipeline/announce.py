@@ -47,9 +47,10 @@ def _outcome(run: Run, stage: Stage) -> str | None:
 
 def _described(ctx: Context, run: Run, stage: Stage) -> dict[str, Any]:
     published = stage in (Stage.PUBLISHED, Stage.AMENDED)
+    known = run.image in ctx.catalog.images  # it may have left the catalog since
     return {
         "image": run.image,
-        "definition": run.definition or ctx.catalog.definition_id(run.image),
+        "definition": run.definition or (ctx.catalog.definition_id(run.image) if known else None),
         "version": run.version if published else None,
         "version_id": f"{run.definition}/versions/{run.version}" if published else None,
         "regions": [region.region for region in run.regions] if published else [],

@@ -204,7 +204,7 @@ def test_the_nights_timers_do_their_work(
     worker.invoke("promote", "timer", timer)
     (promotion,) = runs_of(ctx, f"{image}-production")
     assert (promotion.promotion, promotion.source.rpartition("/")[2]) == (f"{image}-to-production", "1.0.1")
-    assert finish(ctx, promotion.id).version == "1.0.1"
+    assert finish(context(), promotion.id).version == "1.0.1"
     worker.invoke("retire", "timer", timer)
     eventually(lambda: bare.versions(image) == ["1.0.1"])
     bare.queue(engine.STEPS).clear_messages()

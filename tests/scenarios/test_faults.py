@@ -57,6 +57,16 @@ def test_what_passes_is_waited_out_wherever_it_strikes(
     assert bare.managed_images(image) == []
 
 
+def test_an_image_that_left_the_catalog_ends_its_runs(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    run = dropped(bare, ctx, tmp_path)
+    images = {name: image for name, image in ctx.catalog.images.items() if name != run.image}
+    without = dataclasses.replace(ctx, catalog=ctx.catalog.model_copy(update={"images": images}))
+    run = finish(without, run.id)
+    assert (run.stage, run.reason) == (Stage.FAILED, f"the catalog has no image {run.image!r} any more")
+    (event,) = [one for one in bare.arm.get("/topic/events").json() if one["data"].get("run") == run.id]
+    assert event["data"]["definition"] is None
+
+
 def test_a_long_retry_after_goes_back_to_the_queue(bare: Azure, ctx: Context, tmp_path: Path) -> None:
     image = bare.image()
     bare.fault(method="PUT", path=f".*/images/gallerist-{image}.*", status=429, headers={"Retry-After": "120"}, times=1)
