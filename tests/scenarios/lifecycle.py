@@ -25,10 +25,21 @@ GALLERIES = {
 PASSED = {"tests": "passed"}
 
 
-def write_catalog(path: Path, kinds: dict[str, tuple[dict[str, Any], dict[str, Any] | None]], each: int) -> Path:
-    """A catalog of `each` images of every kind: what an image says, and what its promotion rule does, if it has one."""
+def write_catalog(
+    path: Path, kinds: dict[str, tuple[dict[str, Any], dict[str, Any] | None]], each: int, fan: int = 0
+) -> Path:
+    """A catalog of `each` images of every kind: what an image says, and what its promotion rule does, if it has one.
+
+    With `fan`, an image `fan` that so many rules promote, each into an image `fan-000` and on of its own.
+    """
     images: dict[str, Any] = {}
     promotions = []
+    for n in range(fan):
+        name = f"fan-{n:03}"
+        definition = {"publisher": "Contoso", "offer": "fan", "sku": name, "os_type": "Linux"}
+        images |= {"fan": {"gallery": "staging", "drop": "vhds/fan/*.vhd", "definition": definition}} if n == 0 else {}
+        images[name] = {"gallery": "production", "definition": definition}
+        promotions.append({"name": name, "from": "fan", "to": {"gallery": "production", "definition": name}})
     for kind, (image, rule) in kinds.items():
         for n in range(each):
             name = f"{kind}-{n:03}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,14 @@ from pipeline import amendments, engine, promotion
 from pipeline.cloud.faults import NotFound
 from pipeline.engine import NotNow
 from pipeline.runs import Run, Stage
+from pipeline.sweep import sweep
 from tests.azure import Azure
 from tests.conftest import connected, start
 from tests.scenarios.lifecycle import DAY, GALLERIES, HOUR, PASSED, Life, in_latest, write_catalog
-from tests.steps import finish
+from tests.scenarios.test_crashes import Death, Wire, wire  # noqa: F401 - a fixture
+from tests.steps import finish, runs_of
 
+FAN = 60
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "web": ({}, {"soak": "24h", "require": PASSED}),
     "word": ({}, {"approval": True}),
@@ -31,7 +35,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     folder = tmp_path_factory.mktemp("promotion")
-    catalog = write_catalog(folder / "rules.yaml", KINDS, 24)
+    catalog = write_catalog(folder / "rules.yaml", KINDS, 24, fan=FAN)
     sandbox = start(folder, catalog=catalog, galleries=list(GALLERIES), time_scale=20_000, host=False, events="none")
     yield Azure(sandbox)
     sandbox.stop()
@@ -296,6 +300,41 @@ def test_of_what_is_not_there_nothing_can_be_said(life: Life) -> None:
         amendments.approve(life.ctx, "nowhere", "1.0.0", "ann")
     with pytest.raises(NotNow, match="no version in latest"):
         amendments.rollback(life.ctx, image, why="x", by="")
+
+
+@pytest.mark.timeout(240)
+def test_a_death_after_any_write_promotes_once(life: Life, wire: Wire) -> None:
+    life.build("fan")
+    for rule in life.ctx.catalog.rules_from("fan"):
+        target = rule.key
+        with wire.deadly_to(target, after=True):
+            try:
+                run = finish(life.ctx, promotion.promote(life.ctx, rule).run.id)
+            except Death:
+                run = None
+        if run is None:  # the next night, and the sweep
+            promotion.promote(life.ctx, rule)
+            sweep(
+                dataclasses.replace(
+                    life.ctx, settings=life.ctx.settings.model_copy(update={"sweep_grace_seconds": -60})
+                )
+            )
+            life.azure.queue(engine.STEPS).clear_messages()
+            (found,) = runs_of(life.ctx, target)
+            recovered = finish(life.ctx, found.id)
+        else:
+            recovered = run
+        assert (recovered.stage, recovered.version) == (Stage.PUBLISHED, "1.0.0"), wire.killed_at
+        assert life.azure.versions(target) == ["1.0.0"], wire.killed_at
+        assert in_latest(life.azure.version(target, "1.0.0"))
+        assert len(runs_of(life.ctx, target)) == 1
+        assert promotion.promote(life.ctx, rule).run is None
+        if run:
+            break
+    else:
+        pytest.fail(f"still something new to strike: {wire.killed_at}")
+    for place in ("/sources", "/runs", "/$batch", "/run-steps/", "/versions/1.0.0"):
+        assert any(place in death for death in wire.struck), (place, wire.struck)
 
 
 def test_a_rule_that_cannot_be_looked_at_keeps_no_other(life: Life, caplog: pytest.LogCaptureFixture) -> None:
