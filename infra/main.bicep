@@ -76,7 +76,7 @@ param blobTrigger bool = false
 @description('Memory of an instance of the app.')
 param instanceMemoryMB int = 2048
 
-@minValue(40)
+@minValue(1)
 @maxValue(1000)
 @description('How many instances the app may grow to.')
 param maximumInstanceCount int = 40

@@ -89,12 +89,21 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
         instanceMemoryMB: instanceMemoryMB
         maximumInstanceCount: maximumInstanceCount
         // Flex scales each queue's function by itself. Steps are what runs wait for, so they are what is kept warm.
-        alwaysReady: alwaysReadyInstances == 0 ? [] : [
-          {
-            name: 'function:take_step'
-            instanceCount: alwaysReadyInstances
-          }
-        ]
+        // A blob trigger of Event Grid has nothing that would start its first instance.
+        alwaysReady: union(
+          alwaysReadyInstances == 0 ? [] : [
+            {
+              name: 'function:take_step'
+              instanceCount: alwaysReadyInstances
+            }
+          ],
+          blobTrigger ? [
+            {
+              name: 'blob'
+              instanceCount: 1
+            }
+          ] : []
+        )
       }
     }
     siteConfig: {
