@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jwt
 from azure.core.credentials import AccessToken, TokenCredential
@@ -69,11 +69,10 @@ class Identity:
         self.tenant_id = kept["tenant_id"]
         self.client_id = kept["client_id"]
         self.object_id = kept["object_id"]
-        self._private_key = kept["private_key"]
+        # Read once: to read a private key is to check it, which takes longer than to sign with it
         key = serialization.load_pem_private_key(kept["private_key"].encode(), password=None)
-        self._public_key = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        self._private_key = cast(rsa.RSAPrivateKey, key)
+        self._public_key = self._private_key.public_key()
 
     def token(self, audience: str, *, client_id: str | None = None, lifetime: int = LIFETIME) -> str:
         """A signed token for `audience`, good for `lifetime` seconds.

@@ -19,11 +19,11 @@ class Certificates:
     server_key: Path
 
 
-def certificates(folder: Path) -> Certificates:
+def certificates(folder: Path, *, public: bool = True) -> Certificates:
     """The sandbox's certificates, made in `folder` where it has none yet.
 
-    The bundle holds the public authorities too, so that a shell with `REQUESTS_CA_BUNDLE` set to it still
-    reaches the rest of the world.
+    The bundle holds the `public` authorities too, so that a shell with `REQUESTS_CA_BUNDLE` set to it still reaches the
+    rest of the world. Clients read all of them, 30 ms long, with each new connection.
     """
     made = Certificates(folder / "ca-bundle.pem", folder / "server.pem", folder / "server.key")
     if all(path.exists() for path in (made.ca_bundle, made.server_cert, made.server_key)):
@@ -36,6 +36,8 @@ def certificates(folder: Path) -> Certificates:
     made.server_cert.unlink(missing_ok=True)
     for part in server.cert_chain_pems:
         part.write_to_path(str(made.server_cert), append=True)
-    shutil.copyfile(certifi.where(), made.ca_bundle)
+    made.ca_bundle.unlink(missing_ok=True)
+    if public:
+        shutil.copyfile(certifi.where(), made.ca_bundle)
     authority.cert_pem.write_to_path(str(made.ca_bundle), append=True)
     return made

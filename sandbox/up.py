@@ -69,6 +69,8 @@ class Options:
     """The catalog's galleries that exist from the start; all of them where not given."""
     quiet: bool = False
     """Keep what the functions host prints out of the terminal, in its log file alone."""
+    public_authorities: bool = True
+    """Whether who trusts the sandbox's certificates trusts the rest of the world's too."""
 
 
 class Sandbox:
@@ -103,7 +105,7 @@ class Sandbox:
             (folder / stale).unlink(missing_ok=True)
         ports, functions = _ports(self.options.port_base)
         self._stops.append(functions.close)
-        trusted = certificates(folder / "tls")
+        trusted = certificates(folder / "tls", public=self.options.public_authorities)
         identity = Identity(folder / "identity")
         tls = f"https://127.0.0.1:{{}}/{azurite.ACCOUNT}"
         self.endpoints = {

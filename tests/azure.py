@@ -43,6 +43,8 @@ class Azure:
             headers={"Authorization": f"Bearer {self.identity.token('https://management.azure.com')}"},
         )
         self._images: dict[str, Iterator[int]] = {}
+        self._requests: list[Request] = []
+        self._read = 0
 
     def image(self, kind: str = "web") -> str:
         """An image of the catalog that no other test uses."""
@@ -133,8 +135,13 @@ class Azure:
 
     def storage_requests(self) -> list[Request]:
         """What storage was asked since it started, by whomever."""
-        with (self.state / "azurite.log").open(encoding="utf-8") as lines:
-            return list(parse_log(lines))
+        # Read on from where the last look ended: the log grows long, and tests look often
+        with (self.state / "azurite.log").open("rb") as log:
+            log.seek(self._read)
+            lines = log.read().rpartition(b"\n")[0]
+        self._read += len(lines) + 1 if lines else 0
+        self._requests += parse_log(iter(lines.decode().splitlines()))
+        return list(self._requests)
 
     def kill_hosts(self) -> None:
         """SIGKILL every functions host; the sandbox starts others in their place, as Azure does."""

@@ -30,8 +30,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "arm": {"definition": {"architecture": "Arm64"}, "version": {"bump": "minor"}},
     "lost": {"gallery": "missing"},
 }
-EACH = 200
-PROMOTED = f"web-{EACH - 1}"
+EACH = {"web": 200, "bios": 20, "arm": 20, "lost": 20}
+"""How many images of each kind there are: enough, and no more, for every process of the app reads all of them."""
+PROMOTED = f"web-{EACH['web'] - 1}"
 """The image with a promotion rule; `image` does not give it away."""
 
 judge = Judge()
@@ -83,7 +84,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _catalog(path: Path) -> Path:
     images = {}
     for kind, entry in KINDS.items():
-        for n in range(EACH):
+        for n in range(EACH[kind]):
             name = f"{kind}-{n:03}"
             definition = {"publisher": "Contoso", "offer": kind, "sku": name, "os_type": "Linux"}
             images[name] = {
@@ -134,6 +135,7 @@ def start(
             catalog=catalog or _catalog(folder / "catalog.yaml"),
             seed_galleries=list(galleries),
             quiet=True,
+            public_authorities=False,
             settings=settings,
             **options,
         )

@@ -8,7 +8,6 @@ import time
 from azure.storage.blob import BlobClient
 
 from pipeline import engine
-from pipeline.cloud.tables import Tables
 from pipeline.context import Context
 from pipeline.intake import take_events
 from pipeline.runs import TABLE, Run
@@ -37,18 +36,11 @@ def finish(ctx: Context, run_id: str, within: float = 30) -> Run:
 
 def runs_of(ctx: Context, image: str) -> list[Run]:
     """Every run of an image, oldest first."""
-    tables = Tables(ctx.settings.table_endpoint, _credential())
-    rows = tables._service.get_table_client(TABLE).query_entities(
+    rows = ctx.runs._tables._service.get_table_client(TABLE).query_entities(
         f"RowKey eq 'run' and PartitionKey gt '{image}-' and PartitionKey lt '{image}.'"
     )
     found = [Run.model_validate_json(row["record"]) for row in rows]
     return sorted((run for run in found if run.image == image), key=lambda run: run.created)
-
-
-def _credential():  # type: ignore[no-untyped-def]
-    from pipeline.cloud.identity import credential
-
-    return credential()
 
 
 def message_of(run: Run) -> bytes:

@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def arm_certificates(tmp_path_factory: pytest.TempPathFactory) -> tls.Certificates:
-    return tls.certificates(tmp_path_factory.mktemp("tls"))
+    return tls.certificates(tmp_path_factory.mktemp("tls"), public=False)
 
 
 @pytest.fixture(scope="session")

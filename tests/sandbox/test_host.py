@@ -56,7 +56,7 @@ class Azure:
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     folder = tmp_path_factory.mktemp("azure")
-    certificates = tls.certificates(folder / "tls")
+    certificates = tls.certificates(folder / "tls", public=False)
     identity = Identity(folder / "identity")
     listening = socket.create_server(("127.0.0.1", 0))
     endpoint = uvicorn.Server(uvicorn.Config(identity.app(), log_level="warning", lifespan="off"))

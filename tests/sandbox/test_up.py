@@ -60,6 +60,7 @@ def test_it_says_where_everything_is_and_a_signal_ends_it_all(tmp_path: Path, nu
         assert stat.S_IMODE((tmp_path / "env").stat().st_mode) == 0o600
         assert httpx.get(endpoints["functions"] + "/admin/host/status").json()["state"] == "Running"
         trust = ssl.create_default_context(cafile=endpoints["ca_bundle"])
+        assert len(trust.get_ca_certs()) > 100, "the rest of the world is trusted too"
         for path in ("/sandbox/clock", "/topic/events", "/subscriptions"):
             assert len(httpx.get(endpoints["arm"] + path, verify=trust).headers.get_list("Date")) == 1, path
         started = children(process.pid)
