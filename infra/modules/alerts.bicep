@@ -12,13 +12,14 @@ var told = hasEmail ? [
   people.id
 ] : []
 
+// A window is longer than the interval, since logs come some minutes late.
 // `measured`: the column that the query sums up in its one row; else the rule counts rows, and one is enough.
 var rules = [
   {
     name: 'run-failed'
     severity: 2
     every: 'PT5M'
-    window: 'PT5M'
+    window: 'PT15M'
     description: 'A run failed. Its reason says what to mend.'
     query: loadTextContent('../queries/run-failed.kql')
     measured: ''
@@ -28,7 +29,7 @@ var rules = [
     name: 'poison-message'
     severity: 1
     every: 'PT5M'
-    window: 'PT5M'
+    window: 'PT30M'
     description: 'A message failed as often as it may, and lies in a poison queue.'
     query: loadTextContent('../queries/poison-message.kql')
     measured: ''
@@ -68,7 +69,7 @@ var rules = [
     name: 'message-rejected'
     severity: 2
     every: 'PT5M'
-    window: 'PT5M'
+    window: 'PT15M'
     description: 'A message could not be taken. It is kept in container rejected, with the reason.'
     query: loadTextContent('../queries/message-rejected.kql')
     measured: ''
@@ -78,7 +79,7 @@ var rules = [
     name: 'event-lost'
     severity: 3
     every: 'PT15M'
-    window: 'PT15M'
+    window: 'PT30M'
     description: 'What became of a run could not be told.'
     query: loadTextContent('../queries/event-lost.kql')
     measured: ''
@@ -97,7 +98,7 @@ var rules = [
   {
     name: 'drop-missing'
     severity: 2
-    every: 'PT1H'
+    every: 'PT30M'
     window: 'PT1H'
     description: 'The catalog names a container that is not there.'
     query: loadTextContent('../queries/drop-missing.kql')
@@ -108,7 +109,7 @@ var rules = [
     name: 'promotion-failed'
     severity: 2
     every: 'PT15M'
-    window: 'PT15M'
+    window: 'PT30M'
     description: 'A promotion rule could not be looked at or begun. The next night tries again.'
     query: loadTextContent('../queries/promotion-failed.kql')
     measured: ''
@@ -117,7 +118,7 @@ var rules = [
   {
     name: 'retention-stuck'
     severity: 3
-    every: 'PT1H'
+    every: 'PT30M'
     window: 'PT1H'
     description: 'Retention could not look at an image, or Azure did not let go of what it deletes.'
     query: loadTextContent('../queries/retention-stuck.kql')
@@ -128,7 +129,7 @@ var rules = [
     name: 'function-fails'
     severity: 2
     every: 'PT15M'
-    window: 'PT15M'
+    window: 'PT30M'
     description: 'A function ends in an exception again and again.'
     query: loadTextContent('../queries/function-fails.kql')
     measured: ''

@@ -309,4 +309,4 @@ resource queueLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
 }
 
 output name string = account.name
-output blobEndpoint string = account.properties.primaryEndpoints.blob
+output blobEndpoint string = 'https://${account.name}.blob.${environment().suffixes.storage}'

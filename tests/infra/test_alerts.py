@@ -74,6 +74,8 @@ def test_what_an_alert_sums_up_or_splits_by_is_a_column() -> None:
         assert rule["severity"] in range(5)
         assert rule["window"] in {"PT5M", "PT15M", "PT30M", "PT1H", "P2D"}, "what Azure Monitor takes"
         assert rule["every"] in {"PT5M", "PT15M", "PT30M", "PT1H"}
+        minutes = {"PT5M": 5, "PT15M": 15, "PT30M": 30, "PT1H": 60, "P2D": 2880}
+        assert minutes[rule["window"]] >= 2 * minutes[rule["every"]], f"{name}: what is logged late is never seen"
 
 
 def test_the_late_replication_is_measured_by_the_parameter() -> None:
