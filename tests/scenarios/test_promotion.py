@@ -18,8 +18,8 @@ from pipeline.runs import Run, Stage
 from pipeline.sweep import sweep
 from tests.azure import Azure
 from tests.conftest import connected, start
+from tests.scenarios.deaths import Death, Wire
 from tests.scenarios.lifecycle import DAY, GALLERIES, HOUR, PASSED, Life, in_latest, write_catalog
-from tests.scenarios.test_crashes import Death, Wire, wire  # noqa: F401 - a fixture
 from tests.steps import finish, runs_of
 
 FAN = 60
