@@ -49,7 +49,9 @@ class Locks:
 
     def answer(self, call: Call) -> Answer:
         """The answer to a call whose path names a lock, or those of a scope. Raises ArmError."""
-        found = _PATH.fullmatch(call.path)
+        # SDKs put an empty parent between two slashes; recorded ids have one
+        path = re.sub("/+", "/", call.path).rstrip("/")
+        found = _PATH.fullmatch(path)
         scope = ResourceId.parse(found["scope"]) if found else None
         if found is None or scope is None or scope.is_collection:
             raise refused(404, "NotFound", f"The requested path '{call.path}' is not known to the sandbox.")
@@ -64,9 +66,9 @@ class Locks:
         self._check_exists(scope)
         if found["name"] is None:
             return self._list(call, scope, api_version)
-        key = call.path.rstrip("/").lower()
+        key = path.lower()
         if call.method == "PUT":
-            return self._put(call, found["scope"], found["name"], api_version)
+            return self._put(call, key, found["scope"], found["name"])
         lock = self._store.lock(key)
         if call.method == "DELETE":
             self._store.remove_lock(key)
@@ -89,14 +91,14 @@ class Locks:
         found = self._around(scope, below=not asked)
         return Answer(200, {"value": [_body(lock, api_version) for lock in found]}, gateway=True)
 
-    def _put(self, call: Call, scope: str, name: str, api_version: str) -> Answer:
+    def _put(self, call: Call, key: str, scope: str, name: str) -> Answer:
         try:
             sent = _Properties.model_validate(json_object(call.body).get("properties"))
         except ValidationError as error:
             raise refused(400, "InvalidLock", f"The lock '{name}' is not valid: {error.errors()[0]['msg']}.") from error
         now = self._clock.now()
         with self._store.transaction():
-            existing = self._store.lock(call.path.rstrip("/").lower())
+            existing = self._store.lock(key)
             lock = Lock(
                 id=existing.id if existing else f"{scope}/providers/{TYPE}/{name}",
                 name=existing.name if existing else name,
@@ -108,7 +110,7 @@ class Locks:
                 modified=now,
             )
             self._store.put_lock(lock)
-        return Answer(200 if existing else 201, _body(lock, api_version), gateway=True)
+        return Answer(200 if existing else 201, _body(lock, call.query["api-version"]), gateway=True)
 
     def check(self, method: str, target: ResourceId, path: str) -> None:
         """Raises ArmError 409 where a lock holds a request back (the words are those of many threads).

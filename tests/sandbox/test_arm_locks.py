@@ -85,6 +85,13 @@ class TestALock:
         assert arm.send("DELETE", url, api_version=OLD).status_code == 204
         assert listed(arm, scope) == []
 
+    def test_an_empty_parent(self, arm: Arm, arm_image: str) -> None:
+        """azure-mgmt-resource writes one between two slashes, and so the Azure CLI."""
+        made = lock(arm, arm_image.replace("/images/", "//images/"))
+        assert (made.status_code, made.json()["id"]) == (201, f"{arm_image}{LOCKS}/keep")
+        assert listed(arm, arm_image.replace("/images/", "//images/")) == [arm_image.removeprefix(IN_GROUP)]
+        assert held(arm.send("DELETE", arm_image), "delete", arm_image)
+
     def test_system_data(self, arm: Arm) -> None:
         first = lock(arm, IN_GROUP).json()["systemData"]
         again = lock(arm, IN_GROUP, "ReadOnly").json()["systemData"]

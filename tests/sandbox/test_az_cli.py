@@ -158,3 +158,22 @@ def test_from_vhd_to_version_and_back(az: Az, vhd: str) -> None:
     az("sig", "delete", *IN_GALLERY)
     az("image", "delete", "--resource-group", GROUP, "--name", "imgCli")
     assert "ResourceNotFound" in az.error("sig", "show", *IN_GALLERY)
+
+
+def test_locks(az: Az) -> None:
+    gallery = ["--resource-group", GROUP, "--gallery-name", "galLocked"]
+    az("sig", "create", *gallery)
+    of = ["--resource-group", GROUP, "--resource-type", "Microsoft.Compute/galleries", "--resource", "galLocked"]
+    made = az("lock", "create", "--name", "keep", "--lock-type", "CanNotDelete", "--notes", "ours", *of)
+    assert (made["level"], made["notes"], made["type"]) == ("CanNotDelete", "ours", "Microsoft.Authorization/locks")
+    assert az("lock", "show", "--name", "keep", *of) == made
+    assert az("lock", "list", *of) == [made]
+    assert "keep" in [found["name"] for found in az("lock", "list", "--resource-group", GROUP)]
+    assert az("lock", "list", "--resource-group", GROUP, "--filter-string", "atScope()") == []
+    assert "(ScopeLocked)" in az.error("sig", "delete", *gallery)
+    assert az("sig", "update", *gallery, "--set", "description=changed")["description"] == "changed"
+    assert az("lock", "update", "--name", "keep", "--lock-type", "ReadOnly", *of)["level"] == "ReadOnly"
+    refused = az.error("sig", "update", *gallery, "--set", "description=again")
+    assert "cannot perform write operation because following scope(s) are locked" in refused
+    az("lock", "delete", "--name", "keep", *of)
+    az("sig", "delete", *gallery)
