@@ -21,6 +21,7 @@ STAGING, PRODUCTION = (f"/subscriptions/00000000-0000-4000-8000-00000000000{n}" 
 GALLERIES = {
     "staging": f"{STAGING}/resourceGroups/rg-images/providers/Microsoft.Compute/galleries/galStaging",
     "production": f"{PRODUCTION}/resourceGroups/rg-prod/providers/Microsoft.Compute/galleries/galProduction",
+    "soft": f"{STAGING}/resourceGroups/rg-images/providers/Microsoft.Compute/galleries/galSoft",
 }
 PASSED = {"tests": "passed"}
 

@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "ruled": (KEEP, {"require": PASSED}),
     "spent": ({"source_vhd": {"then": "delete"}}, None),
     "saved": ({"source_vhd": {"then": "delete", "after": "7d"}}, None),
+    "soft": ({"gallery": "soft", "keep": {"newest": 1}}, None),
     "plain": ({"source_vhd": {"then": "keep"}}, None),
 }
 
@@ -151,6 +152,22 @@ def test_what_is_locked_stays(life: Life, scope: str) -> None:
         life.azure.arm.delete(lock, params=query).raise_for_status()
     night(life, image)
     assert life.azure.versions(image) == ["1.0.1", "1.0.2"]
+
+
+def test_a_soft_deleted_number_is_not_given_again(life: Life) -> None:
+    image, api = life.image("soft"), {"api-version": "2024-03-03"}
+    gallery = life.azure.definition(image).partition("/images/")[0]
+    policy = {"location": "westeurope", "properties": {"softDeletePolicy": {"isSoftDeleteEnabled": True}}}
+    life.azure.arm.put(gallery, params=api, json=policy).raise_for_status()
+    for _ in range(3):
+        life.build(image)
+    retention.retire(life.ctx, retention.look(life.ctx, image))
+    eventually(lambda: life.azure.versions(image) == ["1.0.2"])
+    kept = f"{gallery}/softDeletedArtifactTypes/Images/artifacts/{image}/versions"
+    found = life.azure.arm.get(kept, params=api).raise_for_status().json()["value"]
+    assert [one["name"] for one in found] == ["1.0.0", "1.0.1"]
+    assert night(life, image).doomed == []
+    assert life.build(image).version == "1.0.3"
 
 
 def test_a_refusal_is_said_and_keeps_nothing_else(life: Life, capfd: pytest.CaptureFixture[str]) -> None:
