@@ -6,7 +6,11 @@ import os
 
 import azure.functions as func
 
-app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+# Where App Service lets only callers through that Entra knows, a token opens the HTTP API and there is no key.
+_SIGNED_IN = bool(os.environ.get("API_SIGN_IN"))
+_LEVEL = func.AuthLevel.ANONYMOUS if _SIGNED_IN else func.AuthLevel.FUNCTION
+
+app = func.FunctionApp(http_auth_level=_LEVEL)
 
 
 @app.queue_trigger(arg_name="message", queue_name="vhd-uploads", connection="Storage")
@@ -84,11 +88,14 @@ def _call(routes: str, handler: str, request: func.HttpRequest) -> func.HttpResp
     from pipeline.triggers import http
     from pipeline.web.calls import Call
 
+    caller = request.headers.get("x-ms-client-principal-name", "") if _SIGNED_IN else ""
+    if _SIGNED_IN and not request.headers.get("x-ms-client-principal-id"):
+        return func.HttpResponse(status_code=401)  # App Service did not see to it: then nobody may
     base = request.url.partition("/api/")[0] + "/api"
     query = {name: value for name, value in request.params.items() if name != "code"}  # code is the key
     answer = http(
         getattr(import_module(f"pipeline.web.{routes}"), handler),
-        Call(base, request.route_params, query, request.get_body()),
+        Call(base, request.route_params, query, request.get_body(), caller),
     )
     return func.HttpResponse(
         json.dumps(answer.body), status_code=answer.status, headers=answer.headers, mimetype="application/json"

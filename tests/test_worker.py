@@ -115,6 +115,21 @@ class Worker:
         assert answer.result.status == Protos.StatusResult.Success, answer.result.exception
         return answer.return_value
 
+    def call(
+        self, name: str, path: str, method: str = "GET", body: bytes = b"", headers: Any = None, **params: str
+    ) -> tuple[str, Any]:
+        """Call an HTTP function; the status and the JSON of its answer."""
+        http = Message(
+            method=method,
+            url=f"https://app.example/api/{path}",
+            headers=headers or {},
+            body=Message(bytes=body),
+            params=params,
+            query={},
+        )
+        answer = self.invoke(name, "req", Message(http=http)).http
+        return answer.status_code, json.loads(answer.body.bytes or b"null")
+
     def queue_message(self, name: str, text: str | bytes) -> None:
         body = text if isinstance(text, str) else text.decode()
         self.invoke(name, "message", Message(string=body), Id=Message(string="1"), DequeueCount=Message(string="1"))
@@ -233,24 +248,32 @@ def test_a_request_is_taken_and_shown_by_http(worker: Worker, bare: Azure, ctx: 
     blob = bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))
     body = json.dumps({"image": image, "source": {"blob": blob.url}}).encode()
 
-    def call(name: str, path: str, method: str = "GET", body: bytes = b"", **params: str) -> tuple[str, Any]:
-        http = Message(
-            method=method,
-            url=f"https://app.example/api/{path}",
-            headers={},
-            body=Message(bytes=body),
-            params=params,
-            query={},
-        )
-        answer = worker.invoke(name, "req", Message(http=http)).http
-        return answer.status_code, json.loads(answer.body.bytes)
-
-    status, accepted = call("publish", "publish", "POST", body)
+    status, accepted = worker.call("publish", "publish", "POST", body)
     assert status == "202"
     assert accepted["url"] == f"https://app.example/api/runs/{accepted['run']}"
-    status, shown = call("show_run", f"runs/{accepted['run']}", id=accepted["run"])
+    status, shown = worker.call("show_run", f"runs/{accepted['run']}", id=accepted["run"])
     assert (status, shown["image"], shown["history"][0]["note"]) == ("200", image, "begun")
-    assert call("show_run", "runs/none", id="none")[0] == "404"
+    assert worker.call("show_run", "runs/none", id="none")[0] == "404"
+    bare.queue(engine.STEPS).clear_messages()
+
+
+def test_whom_app_service_signed_in_is_who_says_so(
+    worker: Worker, bare: Azure, ctx: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = bare.image()
+    finish(ctx, tell(bare, ctx, bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))).id)
+    monkeypatch.setenv("API_SIGN_IN", "entra")
+    monkeypatch.delitem(sys.modules, "function_app", raising=False)
+    signed_in = Worker()
+    assert raw_bindings(worker.functions["publish"])["authLevel"] == "FUNCTION"
+    assert raw_bindings(signed_in.functions["publish"])["authLevel"] == "ANONYMOUS"
+    asked = {"path": f"images/{image}/versions/1.0.0/approval", "method": "POST", "body": b'{"by": "mallory"}'}
+    assert signed_in.call("approve_version", **asked, image=image, version="1.0.0")[0] == "401"
+    headers = {"x-ms-client-principal-id": "1", "x-ms-client-principal-name": "ann@example.org"}
+    status, begun = signed_in.call("approve_version", **asked, headers=headers, image=image, version="1.0.0")
+    assert status == "202"
+    assert finish(ctx, begun["runs"][0]["run"]).stage is Stage.AMENDED
+    assert bare.version(image, "1.0.0")["tags"]["approved"] == "ann@example.org"
     bare.queue(engine.STEPS).clear_messages()
 
 

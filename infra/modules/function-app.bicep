@@ -49,7 +49,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
 }
 
 resource app 'Microsoft.Web/sites@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_17: callers of the HTTP API show a function key, or a token too with apiClientId; they have no certificates
+  // checkov:skip=CKV_AZURE_17: callers of the HTTP API show a function key, or a token with apiClientId; they have no certificates
   // checkov:skip=CKV_AZURE_222: build systems call the HTTP API from outside; requests can come by queue instead
   // checkov:skip=CKV_AZURE_213: Flex Consumption has no health check path; the alert no-sweep tells of an app that is down
   // checkov:skip=CKV_AZURE_212: Flex Consumption scales from nothing; alwaysReadyInstances keeps some warm
@@ -182,6 +182,9 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
     empty(eventsEndpoint) ? {} : {
       EVENTS_ENDPOINT: eventsEndpoint
     },
+    empty(apiClientId) ? {} : {
+      API_SIGN_IN: 'entra'
+    },
     blobTrigger ? {
       VHD_BLOB_TRIGGER: 'EventGrid'
       VHD_CONTAINER: vhdContainer
@@ -189,7 +192,8 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
   )
 }
 
-// A second door before the HTTP API, for those who have an Entra application: calls without its token end here.
+// The door before the HTTP API, for those who have an Entra application: calls without its token end here, and the
+// app then asks for no key (API_SIGN_IN).
 resource signIn 'Microsoft.Web/sites/config@2024-04-01' = if (!empty(apiClientId)) {
   // checkov:skip=CKV_AZURE_13: these are app settings or sign-in itself; sign-in comes with apiClientId
   // checkov:skip=CKV_AZURE_63: not a setting of this resource; Application Insights has every request

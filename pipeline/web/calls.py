@@ -19,12 +19,17 @@ from pipeline.runs import Run
 
 @dataclass(frozen=True)
 class Call:
-    """One HTTP request. `base` is the address that the API's routes lie under, such as `https://…/api`."""
+    """One HTTP request.
+
+    `base` is the address that the API's routes lie under, such as `https://…/api`; `caller` is who App Service says
+    it is, empty where it does not sign callers in.
+    """
 
     base: str
     route: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    caller: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,8 @@ def read_body(call: Call) -> Any:
 
 
 def parse_body(kind: type[Asked], call: Call) -> Asked:
-    """What came with a call, as `kind` has it; a call without a body says nothing. Raises InvalidRequest."""
-    return parse(kind, read_body(call) if call.body.strip() else {})
+    """What came with a call, as `kind` has it. Raises InvalidRequest."""
+    return parse(kind, read_body(call))
 
 
 def parse(kind: type[Asked], given: Any) -> Asked:

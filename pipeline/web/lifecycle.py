@@ -16,7 +16,7 @@ from pipeline.web.calls import Answer, Call, briefly, parse_body
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 By = Annotated[str, Field(max_length=200)]
@@ -63,35 +63,42 @@ class PromotionRequest(_Body):
 def verdict(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/versions/{version}/verdict"""
     found = parse_body(Finding, call)
-    return _amending(ctx, call, amendments.judge_version(ctx, parse_verdict({**call.route, **found.model_dump()})))
+    said = parse_verdict({**call.route, **found.model_dump(), "by": _by(call, found)})
+    return _amending(ctx, call, amendments.judge_version(ctx, said))
 
 
 def approval(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/versions/{version}/approval"""
-    return _amending(ctx, call, amendments.approve(ctx, **call.route, by=parse_body(ApprovalRequest, call).by))
+    by = _by(call, parse_body(ApprovalRequest, call))
+    return _amending(ctx, call, amendments.approve(ctx, **call.route, by=by))
 
 
 def withdrawal(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/versions/{version}/withdrawal"""
     given = parse_body(WithdrawalRequest, call)
     return _amending(
-        ctx, call, *amendments.withdraw(ctx, **call.route, why=given.why, by=given.by, promoted=given.promoted)
+        ctx, call, *amendments.withdraw(ctx, **call.route, why=given.why, by=_by(call, given), promoted=given.promoted)
     )
 
 
 def reinstatement(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/versions/{version}/reinstatement"""
     given = parse_body(ReasonRequest, call)
-    return _amending(ctx, call, amendments.reinstate(ctx, **call.route, why=given.why, by=given.by))
+    return _amending(ctx, call, amendments.reinstate(ctx, **call.route, why=given.why, by=_by(call, given)))
 
 
 def rollback(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/rollback"""
     given = parse_body(RollbackRequest, call)
-    done = amendments.rollback(ctx, call.route["image"], why=given.why, by=given.by, dry_run=given.dry_run)
+    done = amendments.rollback(ctx, call.route["image"], why=given.why, by=_by(call, given), dry_run=given.dry_run)
     answer = _amending(ctx, call, *done.runs)
     answer.body.update({"image": done.image, "out": done.out, "back_to": done.back_to})
     return answer
+
+
+def _by(call: Call, given: Finding | ApprovalRequest | WithdrawalRequest | ReasonRequest | RollbackRequest) -> str:
+    """Who says so: whom App Service has signed in, before whom the request names."""
+    return call.caller[:200] or given.by
 
 
 def _amending(ctx: Context, call: Call, *runs: Run | None) -> Answer:
@@ -152,7 +159,7 @@ def _promotion(ctx: Context, call: Call, done: promotion.Promoted) -> dict[str, 
 def hold(ctx: Context, call: Call) -> Answer:
     """POST /promotions/{rule}/hold"""
     rule, given = _rule(ctx, call), parse_body(ReasonRequest, call)
-    ctx.holds.hold(rule.key, given.why, given.by)
+    ctx.holds.hold(rule.key, given.why, _by(call, given))
     return Answer(200, {"promotions": _looked(ctx, call, [rule])})
 
 
@@ -171,10 +178,11 @@ def _rule(ctx: Context, call: Call) -> Promotion:
 
 
 class RetentionRequest(_Body):
-    """What POST /retention takes: which image, every one where none is named. With `dry_run` nothing is deleted."""
+    """What POST /retention takes: which image, every one where none is named. Nothing is deleted unless `dry_run` is
+    false."""
 
     image: str | None = None
-    dry_run: bool = False
+    dry_run: bool = True
 
 
 def retire(ctx: Context, call: Call) -> Answer:

@@ -17,6 +17,7 @@ from pipeline.web.openapi import document
 from sandbox import disk
 from sandbox.host.keys import Keys
 from tests.azure import Azure, eventually
+from tests.conftest import PROMOTED
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -123,10 +124,22 @@ def test_without_a_key_nothing_is_told(hosted: Azure, api: httpx.Client) -> None
     assert httpx.get(f"{api.base_url}openapi.json").json()["openapi"] == "3.1.0"
 
 
+def test_promotion_and_retention_are_asked_for(hosted: Azure, api: httpx.Client) -> None:
+    image = hosted.image("bios")
+    answer = api.post("retention", json={"image": image})
+    assert (answer.status_code, answer.json()["dry_run"]) == (200, True)
+    schema["/retention"]["POST"].validate_response(answer)
+    assert api.post("retention").status_code == 400  # what deletes is never meant by nothing
+    answer = api.post("promotions", json={})
+    assert [one["rule"] for one in answer.json()["promotions"]] == [f"{PROMOTED}-to-production"]
+    assert api.post(f"images/{image}/versions/1.0.0/verdict", json={"outcome": "passed"}).status_code == 404
+
+
 schema = schemathesis.openapi.from_dict(document("http://127.0.0.1/api"))
+others = schema.exclude(path="/retention")  # looks at every image of the catalog, which is hundreds here
 
 
-@schema.parametrize()
+@others.parametrize()
 @settings(max_examples=15, deadline=timedelta(seconds=10), suppress_health_check=list(HealthCheck))
 def test_the_api_is_as_it_is_described(case: schemathesis.Case, hosted: Azure) -> None:
     base = hosted.sandbox.endpoints["functions"] + "/api"
