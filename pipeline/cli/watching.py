@@ -16,6 +16,7 @@ from pipeline.cli.command import FAILED, GOOD
 from pipeline.cloud.faults import Unavailable
 
 _PATIENCE = 300.0  # seconds to go on asking a function app that does not answer
+_SOON = 0.25  # seconds from the first look to the second; each wait is half as long again as the one before it
 
 
 def look_on(api: Api, run_id: str, every: float, *, as_json: bool, every_step: bool) -> Json:
@@ -24,7 +25,7 @@ def look_on(api: Api, run_id: str, every: float, *, as_json: bool, every_step: b
         live = None
         if not as_json and sys.stdout.isatty():
             live = stack.enter_context(Live(console=show.console(), transient=True))
-        told, regions, answered = 0, "", time.monotonic()
+        told, regions, answered, pause = 0, "", time.monotonic(), min(_SOON, every)
         while True:
             try:
                 found = api.run(run_id)
@@ -56,7 +57,8 @@ def look_on(api: Api, run_id: str, every: float, *, as_json: bool, every_step: b
                 break
             if live:
                 live.update(show.picture(found))
-            time.sleep(every)
+            time.sleep(pause)
+            pause = min(pause * 1.5, every)
     if as_json:
         show.document(found)
     else:

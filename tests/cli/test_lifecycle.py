@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
+from pipeline.cli.app import app
 from sandbox import disk
+from sandbox.host.keys import Keys
 from tests.azure import Azure
-from tests.cli.test_commands import run
+from tests.cli.command import Ended
+from tests.cli.test_commands import run as run_as_process
 from tests.conftest import PROMOTED
 
 pytestmark = pytest.mark.timeout(180)
 RULE = f"{PROMOTED}-to-production"
 
 
+def run(azure: Azure, *arguments: str) -> Ended:
+    """Run `gallerist` in this process: these commands sign in with the key alone."""
+    env = {
+        "GALLERIST_URL": azure.sandbox.endpoints["functions"],
+        "GALLERIST_KEY": Keys.load(azure.state).function,
+        "COLUMNS": "240",
+    }
+    done = CliRunner().invoke(app, list(arguments), env=env)
+    return Ended(done.exit_code, done.stdout, done.stderr)
+
+
 @pytest.fixture(scope="module")
 def version(hosted: Azure, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A published version of the image with a promotion rule."""
     vhd = disk.make_vhd(tmp_path_factory.mktemp("life") / "x.vhd", 20)
-    sent = run(hosted, "upload", vhd, "--image", PROMOTED, "--json").json
+    sent = run_as_process(hosted, "upload", vhd, "--image", PROMOTED, "--json").json
     done = run(hosted, "publish", PROMOTED, "--blob", sent["blob"], "--wait", "--json")
     assert done.json["state"] == "published", done.err
     return f"{PROMOTED}@{done.json['version']}"
