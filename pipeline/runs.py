@@ -202,7 +202,7 @@ class RunStore:
             self._tables.insert(TABLE, {"PartitionKey": _ALL, "RowKey": _newest_first(run), "image": run.image})
         try:
             self._tables.transact(
-                TABLE, [Change("insert", _row(run)), Change("insert", _happening(run, run.stage, "begun"))]
+                TABLE, [Change("insert", _row(run)), Change("insert", _happening(run, run.stage, _begun(run)))]
             )
         except Conflict:
             return False
@@ -295,6 +295,13 @@ class RunStore:
             )
             for row in self._tables.rows(TABLE, run_id, _HISTORY)
         ]
+
+
+def _begun(run: Run) -> str:
+    if not run.amendment:
+        return "begun"
+    by = f" by {run.amendment.by}" if run.amendment.by else ""
+    return f"begun: {run.purpose}{by}" + (f": {run.amendment.why}" if run.amendment.why else "")
 
 
 def _counted_down(at: datetime) -> str:

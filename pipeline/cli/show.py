@@ -176,9 +176,9 @@ def ending(found: Json) -> None:
 
 
 def _end(found: Json) -> str:
-    """Why a run ended as it did, empty where it is published."""
+    """Why a run ended as it did, or what for; empty where it published a build."""
     if found["state"] in ("published", "amended"):
-        return ""
+        return "" if found["purpose"] == "publish" else str(found["purpose"])
     if found.get("duplicate_of"):
         return f"of {found['duplicate_of']}"
     return str(found.get("reason") or found.get("note") or "")

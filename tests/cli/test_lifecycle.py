@@ -58,7 +58,7 @@ def test_a_version_is_judged_approved_promoted_and_withdrawn(hosted: Azure, vers
     promoted = run(hosted, "promote", version, "--wait")
     assert promoted.code == 0, promoted.out + promoted.err
     number = version.partition("@")[2]
-    assert f"{PROMOTED}-production {number}: published" in promoted.out
+    assert f"{PROMOTED}-production {number}: published: promotion" in promoted.out
     assert f"nothing is newer than {number}" in run(hosted, "promote", version).out
 
     assert "no good version before" in run(hosted, "rollback", f"{PROMOTED}-production", "--why", "x").err
