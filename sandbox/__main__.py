@@ -60,20 +60,16 @@ def host(
     state_dir: StateDir = Path(".sandbox"),
     app_dir: Annotated[Path, typer.Option(help="The function app's folder.")] = ROOT,
     time_scale: TimeScale = 60,
-    fd: Annotated[int | None, typer.Option(help="A listening socket to serve on, inherited.", hidden=True)] = None,
     port: Annotated[int, typer.Option(help="The port to serve on.")] = 7071,
 ) -> None:
     """Run one more functions host, against a sandbox that is up."""
     from sandbox.host import StartError
     from sandbox.host import run as run_host
 
-    if fd is None:
-        listening = socket.create_server(("127.0.0.1", port))
-        for line in (state_dir / "env").read_text(encoding="utf-8").splitlines():
-            name, _, value = line.partition("=")
-            os.environ.setdefault(name, value)
-    else:
-        listening = socket.socket(fileno=fd)
+    listening = socket.create_server(("127.0.0.1", port))
+    for line in (state_dir / "env").read_text(encoding="utf-8").splitlines():
+        name, _, value = line.partition("=")
+        os.environ.setdefault(name, value)
     try:
         run_host(app_dir=app_dir.resolve(), http=listening, time_scale=time_scale, state_dir=state_dir.resolve())
     except StartError as error:

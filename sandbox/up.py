@@ -238,9 +238,10 @@ class Sandbox:
         self.hosts = [self._start_host(functions, folder, n) for n in range(self.options.instances)]
         self._stops.append(self._end_hosts)
         deadline = time.monotonic() + _READY_WITHIN
+        asking = httpx.Client(base_url=self.endpoints["functions"], timeout=1, trust_env=False)
         while not self._stopping.is_set():
             try:
-                httpx.get(self.endpoints["functions"] + "/admin/host/status", timeout=1).raise_for_status()
+                asking.get("/admin/host/status").raise_for_status()
             except httpx.HTTPError as error:
                 dead = [host for host in self.hosts if host.poll() is not None]
                 if dead or time.monotonic() > deadline:
@@ -252,7 +253,7 @@ class Sandbox:
 
     def _start_host(self, functions: socket.socket, folder: Path, number: int) -> subprocess.Popen[bytes]:
         command = [
-            sys.executable, "-m", "sandbox", "host", "--state-dir", str(folder),
+            sys.executable, "-m", "sandbox.host", "--state-dir", str(folder),
             "--app-dir", str(self.options.app_dir), "--fd", str(functions.fileno()),
             "--time-scale", str(self.options.time_scale),
         ]  # fmt: skip

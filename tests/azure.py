@@ -42,6 +42,7 @@ class Azure:
             verify=ssl.create_default_context(cafile=ca_bundle),
             headers={"Authorization": f"Bearer {self.identity.token('https://management.azure.com')}"},
         )
+        self._http = httpx.Client(timeout=20)
         self._images: dict[str, Iterator[int]] = {}
         self._requests: list[Request] = []
         self._read = 0
@@ -154,14 +155,19 @@ class Azure:
         """Run a function by hand, as an operator may."""
         key = Keys.load(self.state).master
         url = f"{self.sandbox.endpoints['functions']}/admin/functions/{function}"
-        httpx.post(url, json={}, headers={"x-functions-key": key}, timeout=20).raise_for_status()
+        self._http.post(url, json={}, headers={"x-functions-key": key}).raise_for_status()
 
 
-def eventually(look: Callable[[], T | None], within: float = 45) -> T:
-    """What `look` finds, as soon as it finds something. Fails with what it last saw after `within` seconds."""
+def eventually(look: Callable[[], T | None], within: float = 45, slowest: float = 0.3) -> T:
+    """What `look` finds, as soon as it finds something. Fails with what it last saw after `within` seconds.
+
+    It looks less and less often, every `slowest` seconds in the end: to look is work for all that is looked at.
+    """
     deadline = time.monotonic() + within
+    pause = 0.05
     while True:
         if found := look():
             return found
         assert time.monotonic() < deadline, f"not within {within} s; last seen: {found!r}"
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(pause * 1.3, slowest)

@@ -31,8 +31,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "lost": {"gallery": "missing"},
 }
 EACH = {"web": 200, "bios": 20, "arm": 20, "lost": 20}
-"""How many images of each kind there are: enough, and no more, for every process of the app reads all of them."""
-PROMOTED = f"web-{EACH['web'] - 1}"
+HOSTED = {"web": 80, "bios": 5, "arm": 5, "lost": 5}
+"""How many images of each kind there are: enough, and no more, for every functions host reads all of them."""
+PROMOTED = "web-promoted"
 """The image with a promotion rule; `image` does not give it away."""
 
 judge = Judge()
@@ -81,11 +82,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         )
 
 
-def _catalog(path: Path) -> Path:
+def _catalog(path: Path, each: dict[str, int]) -> Path:
     images = {}
     for kind, entry in KINDS.items():
-        for n in range(EACH[kind]):
-            name = f"{kind}-{n:03}"
+        promoted = [PROMOTED] if kind == "web" else []
+        for name in (*(f"{kind}-{n:03}" for n in range(each[kind])), *promoted):
             definition = {"publisher": "Contoso", "offer": kind, "sku": name, "os_type": "Linux"}
             images[name] = {
                 "gallery": "staging",
@@ -118,9 +119,13 @@ def _catalog(path: Path) -> Path:
 
 
 def start(
-    folder: Path, catalog: Path | None = None, galleries: Sequence[str] = ("staging", "production"), **options: Any
+    folder: Path,
+    catalog: Path | None = None,
+    galleries: Sequence[str] = ("staging", "production"),
+    each: dict[str, int] = HOSTED,
+    **options: Any,
 ) -> Sandbox:
-    """A sandbox for tests: quick, quiet, with a catalog of images enough for all of them unless another is given."""
+    """A sandbox for tests: quick, quiet, with a catalog of so many images of `each` kind unless another is given."""
     settings = {
         "UPLOAD_SETTLE_SECONDS": "0",
         "POLL_SECONDS": "1",
@@ -132,7 +137,7 @@ def start(
     sandbox = Sandbox(
         Options(
             state_dir=folder / "state",
-            catalog=catalog or _catalog(folder / "catalog.yaml"),
+            catalog=catalog or _catalog(folder / "catalog.yaml", each),
             seed_galleries=list(galleries),
             quiet=True,
             public_authorities=False,
@@ -157,7 +162,7 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
 @pytest.fixture(scope="session")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     """Azure with no functions host and no events: a test takes each step itself."""
-    sandbox = start(tmp_path_factory.mktemp("bare"), time_scale=4000, host=False, events="none")
+    sandbox = start(tmp_path_factory.mktemp("bare"), each=EACH, time_scale=4000, host=False, events="none")
     yield Azure(sandbox)
     sandbox.stop()
 

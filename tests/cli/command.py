@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tests.azure import Azure
@@ -48,8 +50,29 @@ def begin(azure: Azure, *arguments: object, **more: str) -> subprocess.Popen[str
     )  # fmt: skip
 
 
+@cache
+def _zygote() -> subprocess.Popen[str]:
+    """What forks commands; it ends with this process, which holds its standard input."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.cli.zygote"],
+        cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+
+
 def gallerist(azure: Azure, *arguments: object, **more: str) -> Ended:
     """Run `gallerist` to its end."""
-    process = begin(azure, *arguments, **more)
-    out, err = process.communicate(timeout=100)
-    return Ended(process.returncode, out, err)
+    zygote = _zygote()
+    with TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        order = {
+            "arguments": [*map(str, arguments)],
+            "environment": environment(azure, **more),
+            "out": str(out),
+            "err": str(err),
+        }
+        assert zygote.stdin
+        assert zygote.stdout
+        zygote.stdin.write(json.dumps(order) + "\n")
+        zygote.stdin.flush()
+        code = int(zygote.stdout.readline())
+        return Ended(code, out.read_text(), err.read_text())

@@ -24,7 +24,7 @@ from tests.conftest import connected
 from tests.steps import runs_of
 
 pytestmark = pytest.mark.timeout(180)
-WALKED = [stage for stage in Stage if not stage.ended and stage is not Stage.UNDOING]
+WALKED = [stage for stage in Stage if not stage.ended and stage not in (Stage.UNDOING, Stage.AMENDING)]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def ended(
         runs = runs_of(ctx, image)
         return runs if len(runs) >= count and all(run.stage.ended for run in runs) else None
 
-    return eventually(look, within)
+    return eventually(look, within, slowest=0.5)
 
 
 def published_once(azure: Azure, run: Run) -> bool:
@@ -101,7 +101,7 @@ def test_hosts_killed_at_any_stage_lose_nothing(hosted: Azure, ctx: Context, tmp
             for run in runs_of(ctx, image)
         )
 
-    eventually(reached)
+    eventually(reached, slowest=0.05)
     hosted.kill_hosts()
     hosted.clear()
     # The timer's lock died with its holder and stands until its lease runs out; a sweep by hand need not wait for it.
