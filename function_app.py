@@ -34,7 +34,7 @@ def take_verdict(message: func.QueueMessage) -> None:
     """A test system has looked at a version."""
     from pipeline.triggers import verdict
 
-    verdict(message.get_body())
+    verdict(message.get_body(), str(message.id))
 
 
 @app.queue_trigger(arg_name="message", queue_name="run-steps", connection="Storage")

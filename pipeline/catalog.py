@@ -373,7 +373,7 @@ class Catalog(_Entry):
     """The whole catalog: galleries, images and promotions by name.
 
     Where a promotion goes to a definition that no image is published into, an image for it is added to `images`,
-    named `FROM-GALLERY`: it takes promotions and nothing else.
+    named `FROM-GALLERY`. A promotion's target without drop or sources takes promotions and nothing else.
     """
 
     galleries: Annotated[dict[str, Gallery], Field(min_length=1)]
@@ -433,6 +433,11 @@ class Catalog(_Entry):
             target = self._add_target(rule, source, definition)
         elif rule.to.regions:
             raise ValueError(f"to.regions: the image {target} says where its versions go")
+        if not self.images[target].drop and not self.images[target].sources:
+            self._only_promoted.add(target)
+        bump = self.images[target].version.bump
+        if rule.number is PromotedNumber.NEXT and bump in (Bump.FROM_NAME, Bump.FROM_METADATA):
+            raise ValueError(f"number: {target} is numbered {bump}, and a promotion has no VHD to take a number from")
         if target == rule.from_:
             raise ValueError("leads from a definition to itself")
         if self.gallery_of(target).location != self.gallery_of(rule.from_).location:
@@ -466,12 +471,16 @@ class Catalog(_Entry):
                 "regions": rule.to.regions or source.regions,
             }
         )
-        self._only_promoted.add(name)
         return name
 
     def target_of(self, rule: Promotion) -> str:
         """The image that a rule publishes as."""
         return self._targets[rule.key]
+
+    def verdicts_on(self, image: str) -> set[str]:
+        """The tags that a rule requires of an image's versions, in lower case: nobody gives them to a version but by
+        a verdict."""
+        return {name.lower() for rule in self.rules_from(image) for name in rule.require}
 
     def rules_from(self, image: str) -> list[Promotion]:
         return [rule for rule in self.promotions if rule.from_ == image]

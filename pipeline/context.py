@@ -12,7 +12,7 @@ from pipeline.cloud.events import Topic
 from pipeline.cloud.identity import credential
 from pipeline.cloud.queues import Queues
 from pipeline.cloud.tables import Tables
-from pipeline.ledger import Holds, Ledger, Requests, Sources
+from pipeline.ledger import Holds, Ledger, Requests, Sources, Turns
 from pipeline.runs import Run, RunStore
 from pipeline.settings import Settings, load_settings
 
@@ -32,6 +32,7 @@ class Context:
     sources: Sources
     requests: Requests
     holds: Holds
+    turns: Turns
 
     def definition(self, run: Run) -> DefinitionId:
         """Where the run's version goes: what the catalog said when the run began to make things."""
@@ -61,6 +62,7 @@ def connect(settings: Settings, catalog: Catalog) -> Context:
         sources=Sources(tables),
         requests=Requests(tables),
         holds=Holds(tables),
+        turns=Turns(tables),
     )
 
 

@@ -175,6 +175,8 @@ def retry(ctx: Context, run_id: str) -> Run:
     was = run.stage
     if was not in (Stage.FAILED, Stage.CANCELLED):
         raise NotNow(f"the run is {was.value}; what can be tried again has failed or was cancelled")
+    if run.promotion and run.definition and not (run.wish and run.wish.exact):
+        ctx.ledger.renounce(run.definition, run.id)  # another may have moved on since, under a higher number
     ctx.runs.revive(run_id)
     run.stage = run.first_stage
     run.began = run.entered = run.due = now()

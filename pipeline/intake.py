@@ -132,6 +132,10 @@ def _draft_of_request(ctx: Context, request: PublishRequest) -> Run:
         named = source.id
     if not ctx.catalog.allows(request.image, named):
         raise InvalidRequest([(field, f"the catalog does not allow this source for {request.image}: {named}")])
+    if verdicts := [name for name in request.tags if name.lower() in ctx.catalog.verdicts_on(request.image)]:
+        raise InvalidRequest(
+            [(f"tags.{name}", "a promotion rule requires it: it takes a verdict on the version") for name in verdicts]
+        )
     draft.wish, draft.tags, draft.request_id = request.wish, dict(request.tags), request.request_id
     return draft
 

@@ -5,12 +5,14 @@ Both rest on inserts that can succeed once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 
 from pipeline.cloud.faults import Conflict, NotFound
 from pipeline.cloud.tables import Change, Tables
+from pipeline.gates import Hold
 from pipeline.versions import LARGEST_PART, Version
 
 TABLE = "ledger"
@@ -46,10 +48,11 @@ class Ledger:
         row = self._tables.first(TABLE, _partition(definition), _version_prefix(within))
         return Version.parse(str(row["version"])) if row else None
 
-    def highest_held(self, definition: str) -> tuple[Version | None, str]:
-        """The highest number ever reserved, and the source of the run that holds it; one row is read."""
-        row = self._tables.first(TABLE, _partition(definition), _version_prefix(()))
-        return (Version.parse(str(row["version"])), str(row["source"])) if row else (None, "")
+    def reserved(self, definition: str) -> Iterator[tuple[Version, str, str]]:
+        """Every number ever reserved, highest first, read as far as it is asked for: the number, the source and the
+        run that it was reserved for."""
+        for row in self._tables.each(TABLE, _partition(definition), _version_prefix(())):
+            yield Version.parse(str(row["version"])), str(row["source"]), str(row["run"])
 
     def reserve(self, definition: str, version: Version, run: str, source: str, etag: str) -> Version:
         """Reserve a number for a run. Returns the one it holds: an earlier one, where it had reserved before.
@@ -111,15 +114,6 @@ class Requests:
         self._tables.merge(SOURCES, {"PartitionKey": key, "RowKey": _REQUEST, "run": run})
 
 
-@dataclass(frozen=True)
-class Hold:
-    """A promotion rule is held: nothing moves by it until it is released."""
-
-    why: str
-    by: str
-    at: datetime
-
-
 class Holds:
     """Which promotion rules are held. One row a rule."""
 
@@ -145,6 +139,33 @@ class Holds:
         except NotFound:
             return None
         return Hold(str(row["why"]), str(row["by"]), row["at"])
+
+
+class Turns:
+    """The amendments of a version in the order they were asked for, the one at work among them.
+
+    One partition a version.
+    """
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def take(self, version: str, run: str) -> None:
+        """Let a run stand in line, behind those that do already."""
+        at = datetime.now(UTC)
+        self._tables.insert(
+            SOURCES, {"PartitionKey": _turns(version), "RowKey": f"{at:%Y%m%d%H%M%S%f}|{run}", "run": run, "at": at}
+        )
+
+    def line(self, version: str) -> list[tuple[str, datetime]]:
+        """The runs that stand in line, the first one first, and since when each does."""
+        return [(str(row["run"]), row["at"]) for row in self._tables.rows(SOURCES, _turns(version))]
+
+    def leave(self, version: str, run: str) -> None:
+        """Let a run stand in line no longer."""
+        for row in self._tables.rows(SOURCES, _turns(version)):
+            if row["run"] == run:
+                self._tables.delete(SOURCES, str(row["PartitionKey"]), str(row["RowKey"]))
 
 
 class Sources:
@@ -189,11 +210,10 @@ class Sources:
     def stop_waiting(self, image: str, url: str, run: str) -> None:
         """Let another run wait for this address; nothing where another already does."""
         partition = _source(image, url)
-        try:
-            if self._tables.get(SOURCES, partition, _WAITING)["run"] == run:
-                self._tables.delete(SOURCES, partition, _WAITING)
-        except NotFound:
-            pass
+        with suppress(NotFound, Conflict):  # another waits by now
+            row = self._tables.get(SOURCES, partition, _WAITING)
+            if row["run"] == run:
+                self._tables.delete(SOURCES, partition, _WAITING, row["etag"])
 
 
 def _partition(definition: str) -> str:
@@ -216,6 +236,10 @@ def _run_key(run: str) -> str:
 
 def _source(image: str, url: str) -> str:
     return f"{image}|{sha256(url.encode()).hexdigest()}"
+
+
+def _turns(version: str) -> str:
+    return f"turns|{sha256(version.lower().encode()).hexdigest()}"
 
 
 def _content(etag: str) -> str:

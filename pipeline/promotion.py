@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -14,105 +13,16 @@ from pipeline.catalog import PromotedNumber, Promotion
 from pipeline.cloud.compute import DefinitionId
 from pipeline.cloud.faults import CloudFault, NotFound
 from pipeline.context import Context
-from pipeline.gallery import Listing, VersionFacts
-from pipeline.ledger import Hold
+from pipeline.gallery import APPROVED, KEEP, Listing, VersionFacts
+from pipeline.gates import Gate, Plan, plan, why_nothing
 from pipeline.requests import OURS
 from pipeline.runs import Overtaken, Run, Stage, new_run_id, now
 from pipeline.source import SourceKind
-from pipeline.stages.marks import APPROVED, KEEP, ORIGIN_TAG, SOURCE_TAG, WITHDRAWN, tag_value
-from pipeline.versions import Version, Wish, in_range
+from pipeline.stages.marks import ORIGIN_TAG, SOURCE_TAG, tag_value
+from pipeline.versions import Version, Wish
 
 _log = structlog.get_logger()
 _MOST_TAGS = 40  # Azure takes 50 on a resource, and the pipeline adds its own
-
-
-@dataclass(frozen=True)
-class Gate:
-    """What keeps a version from moving on. `may_open`: time, a verdict or an approval can still open it."""
-
-    why: str
-    may_open: bool
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A version that is newer than what its target has, and what keeps it."""
-
-    version: VersionFacts
-    gates: list[Gate]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a rule would do. `candidates` are the newer versions, highest first; `have` is what the target has."""
-
-    rule: Promotion
-    have: Version | None
-    candidates: list[Candidate] = field(default_factory=list)
-    hold: Hold | None = None
-
-    @property
-    def pick(self) -> VersionFacts | None:
-        """The highest version that nothing keeps."""
-        if self.hold:
-            return None
-        return next((one.version for one in self.candidates if not one.gates), None)
-
-    @property
-    def awaited(self) -> list[VersionFacts]:
-        """The versions that move on, or still may: retention leaves them be."""
-        return [one.version for one in self.candidates if all(gate.may_open for gate in one.gates)]
-
-    def kept_back(self, version: VersionFacts, gate: Gate) -> Plan:
-        """The plan with one more gate before a version."""
-        return replace(
-            self,
-            candidates=[
-                replace(one, gates=[*one.gates, gate]) if one.version.name == version.name else one
-                for one in self.candidates
-            ],
-        )
-
-
-def plan(rule: Promotion, versions: Iterable[VersionFacts], have: Version | None, at: datetime) -> Plan:
-    """What `rule` makes of `versions`, where the target has `have`, at the time `at` by the clock that dated them.
-
-    A version moves on that is Succeeded, in `latest`, before its end of life, as old as `soak`, in `range`, bears
-    the required tags and, where the rule wants it, an approval. Whether its regions are Completed no list tells.
-    """
-    newer = [
-        Candidate(version, _gates(rule, version, at))
-        for version in versions
-        if version.number is not None and (have is None or version.number > have)
-    ]
-    newer.sort(key=lambda one: one.version.number or (), reverse=True)
-    return Plan(rule, have, newer)
-
-
-def _gates(rule: Promotion, version: VersionFacts, at: datetime) -> list[Gate]:
-    gates = []
-    if version.state != "Succeeded":
-        gates.append(Gate(f"it is {version.state}", may_open=version.state in ("Creating", "Updating")))
-    if why := version.tags.get(WITHDRAWN):
-        gates.append(Gate(f"it is withdrawn: {why}", may_open=False))
-    elif version.excluded_from_latest and version.state == "Succeeded":
-        gates.append(Gate("it is excluded from latest", may_open=False))
-    if version.end_of_life is not None and version.end_of_life <= at:
-        gates.append(Gate(f"its life ended on {version.end_of_life:%Y-%m-%d}", may_open=False))
-    if not in_range(version.number or Version(0, 0, 0), rule.range):
-        gates.append(Gate(f"it is not in the range {rule.range}", may_open=False))
-    for name, wanted in rule.require.items():
-        said = version.tags.get(name)
-        if said is None:
-            gates.append(Gate(f"it bears no tag {name}, {wanted} is required", may_open=True))
-        elif said != wanted:
-            gates.append(Gate(f"{name} is {said}, {wanted} is required", may_open=False))
-    if rule.soak and (version.published is None or version.published + rule.soak > at):
-        until = f" until {version.published + rule.soak:%Y-%m-%d %H:%M} UTC" if version.published else ""
-        gates.append(Gate(f"it soaks{until}", may_open=True))
-    if rule.approval and not version.tags.get(APPROVED):
-        gates.append(Gate("nobody has approved of it", may_open=True))
-    return gates
 
 
 @dataclass(frozen=True)
@@ -134,6 +44,8 @@ def look(ctx: Context, rule: Promotion, only: str | None = None) -> Plan:
     staged = _listed(ctx, ctx.catalog.definition_id(rule.from_))
     there = _listed(ctx, ctx.catalog.definition_id(target))
     have = _have(ctx, rule, there)
+    if only and not staged.named(only):
+        raise NotFound(f"{rule.from_} has no version {only}")
     found = plan(rule, [version for version in staged.versions if only in (None, version.name)], have, staged.at)
     found = replace(found, hold=ctx.holds.of(rule.key))
     while pick := found.pick:
@@ -183,10 +95,18 @@ def _have(ctx: Context, rule: Promotion, there: Listing) -> Version | None:
         numbers = [_number(source.rpartition("/")[2]) for source in promoted]
         ours = [n for n in numbers if n and tag_value(f"{staging}/versions/{n}").lower() in promoted]
         return max(ours, default=None)
-    held, source = ctx.ledger.highest_held(ctx.catalog.definition_id(ctx.catalog.target_of(rule)))
-    if source.lower() == f"{staging}/versions/{held}".lower():
-        held = None  # by a promotion of that very version, which may have failed; its claim tells
+    held = _highest_used(ctx, staging, ctx.catalog.definition_id(ctx.catalog.target_of(rule)))
     return max((n for n in [held, *(version.number for version in there.versions)] if n), default=None)
+
+
+def _highest_used(ctx: Context, staging: str, target: str) -> Version | None:
+    """The highest number of a target that is given for good: not to a promotion of the version of that number, which
+    may have failed, and then is taken up again."""
+    for number, source, run in ctx.ledger.reserved(target):
+        loaded = ctx.runs.load(run) if source.lower() == f"{staging}/versions/{number}".lower() else None
+        if loaded is None or loaded[0].stage is Stage.PUBLISHED:
+            return number
+    return None
 
 
 def _number(text: str) -> Version | None:
@@ -229,20 +149,11 @@ def promote_all(ctx: Context, rules: Iterable[Promotion], only: str | None = Non
         try:
             done.append(promote(ctx, rule, only))
         except CloudFault as fault:
+            if only and isinstance(fault, NotFound):
+                raise
             _log.error("promotion_failed", rule=rule.key, fault=str(fault))
             done.append(Promoted(rule, None, fault=str(fault)))
     return done
-
-
-def why_nothing(found: Plan) -> str:
-    """Why a plan moves nothing, in words; empty where it moves something."""
-    if found.hold:
-        return f"the rule is held: {found.hold.why}"
-    if found.pick:
-        return ""
-    if not found.candidates:
-        return f"nothing is newer than {found.have}" if found.have else "there is no version yet"
-    return "; ".join(f"{one.version.name}: {', '.join(gate.why for gate in one.gates)}" for one in found.candidates)
 
 
 def _draft(rule: Promotion, target: str, version: VersionFacts) -> Run:
@@ -271,6 +182,6 @@ def _inherited(tags: dict[str, str]) -> dict[str, str]:
     theirs = {
         name: value
         for name, value in tags.items()
-        if not name.startswith(OURS) and name not in (APPROVED, KEEP, "created-by")
+        if not name.lower().startswith(OURS) and name.lower() not in (APPROVED, KEEP, "created-by")
     }
     return dict(list(theirs.items())[:_MOST_TAGS])

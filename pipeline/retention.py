@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cached_property, partial
 
 import structlog
 
@@ -15,9 +14,9 @@ from pipeline.catalog import Fate, Keep
 from pipeline.cloud.compute import Compute, DefinitionId
 from pipeline.cloud.faults import CloudFault, NotFound
 from pipeline.context import Context
-from pipeline.gallery import Listing, VersionFacts, by_number
-from pipeline.runs import Run, Stage, now
-from pipeline.stages.marks import KEEP, RUN_TAG, WITHDRAWN, source_mark, source_tag
+from pipeline.gallery import KEEP, WITHDRAWN, Listing, VersionFacts, by_number
+from pipeline.runs import Purpose, Run, Stage, now
+from pipeline.stages.marks import RUN_TAG, source_mark, source_tag
 from pipeline.versions import Version
 
 _log = structlog.get_logger()
@@ -39,22 +38,36 @@ def plan(versions: Iterable[VersionFacts], keep: Keep, at: datetime, holds: Mapp
 
     A version goes that is neither among the newest nor young, unless something keeps it: `holds`, by name and
     reason, for what only others know; its tag keep=true; its end of life, where it may not be deleted before; that
-    it is the highest that Succeeded, or the highest in latest, or not at rest.
+    it is the highest that Succeeded, the highest in latest, the highest that is both, or not at rest. Only good
+    versions, Succeeded and in latest, count towards the newest: bad ones push no good one out.
     """
     found = by_number(list(versions))
-    whole = [version for version in found if version.state == "Succeeded"]
-    safe = {version.name: "it is the last version that Succeeded" for version in whole[:1]}
-    for version in [version for version in whole if not version.excluded_from_latest][:1]:
-        safe[version.name] = "it is the newest in latest"
-    return [_decide(version, rank, keep, at, safe, holds) for rank, version in enumerate(found)]
+    safe: dict[str, str] = {}
+    for why, fits in (
+        ("it is the newest in latest", lambda one: not one.excluded_from_latest),
+        ("it is the last version that Succeeded", lambda one: one.state == "Succeeded"),
+        ("it is the newest good version", is_good),
+    ):
+        for version in [version for version in found if fits(version)][:1]:
+            safe.setdefault(version.name, why)
+    decisions, better = [], 0
+    for version in found:
+        decisions.append(_decide(version, better, keep, at, safe, holds))
+        better += is_good(version)
+    return decisions
+
+
+def is_good(version: VersionFacts) -> bool:
+    """Whether VMs can rest on a version: it has Succeeded and is in latest."""
+    return version.state == "Succeeded" and not version.excluded_from_latest
 
 
 def _decide(
-    version: VersionFacts, rank: int, keep: Keep, at: datetime, safe: Mapping[str, str], holds: Mapping[str, str]
+    version: VersionFacts, better: int, keep: Keep, at: datetime, safe: Mapping[str, str], holds: Mapping[str, str]
 ) -> Decision:
     if keep.newest is None and keep.days is None:
         return Decision(version, delete=False, why="no rule takes any away")
-    if keep.newest is not None and rank < keep.newest:
+    if keep.newest is not None and better < keep.newest:
         return Decision(version, delete=False, why=f"it is among the newest {keep.newest}")
     if keep.days is not None and (version.published is None or at - version.published < timedelta(days=keep.days)):
         return Decision(version, delete=False, why=f"it is younger than {keep.days} days")
@@ -62,15 +75,22 @@ def _decide(
         return Decision(version, delete=False, why="its name is no number of ours")
     if version.state not in ("Succeeded", "Failed"):
         return Decision(version, delete=False, why=f"it is {version.state}")
-    if version.tags.get(KEEP, "").lower() == "true":
-        return Decision(version, delete=False, why=f"it bears the tag {KEEP}=true")
-    if version.kept_until_end_of_life and (version.end_of_life is None or version.end_of_life > at):
-        return Decision(version, delete=False, why="it may not be deleted before its end of life")
-    if why := safe.get(version.name) or holds.get(version.name):
+    if why := _guard(version, at):
         return Decision(version, delete=False, why=why)
+    if version.name in safe or version.name in holds:
+        return Decision(version, delete=False, why=safe.get(version.name) or holds[version.name])
     newest = f"not among the newest {keep.newest}" if keep.newest else ""
     days = f"{(at - version.published).days} days old" if keep.days and version.published else ""
     return Decision(version, delete=True, why=" and ".join(filter(None, [newest, days])))
+
+
+def _guard(version: VersionFacts, at: datetime) -> str:
+    """What on a version itself keeps it from being deleted, empty where nothing does."""
+    if version.kept:
+        return f"it bears the tag {KEEP}=true"
+    if version.kept_until_end_of_life and (version.end_of_life is None or version.end_of_life > at):
+        return "it may not be deleted before its end of life"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -98,48 +118,84 @@ class Retention:
         return [decision.version for decision in self.decisions if decision.delete]
 
 
-def look(ctx: Context, image: str, images_tagged: Callable[[DefinitionId, str], Tagged] | None = None) -> Retention:
+@dataclass(frozen=True)
+class Night:
+    """What every image of one pass looks at, read once."""
+
+    ctx: Context
+    tagged: dict[str, Tagged] = field(default_factory=dict)
+
+    @cached_property
+    def live(self) -> list[Run]:
+        loaded = [self.ctx.runs.load(run_id) for run_id, _ in self.ctx.runs.live()]
+        return [found[0] for found in loaded if found and not found[0].stage.ended]
+
+    def images_beside(self, at: DefinitionId) -> Tagged:
+        group = f"{at.subscription}/{at.resource_group}".lower()
+        if group not in self.tagged:
+            self.tagged[group] = self.ctx.compute.images_tagged(at, RUN_TAG)
+        return self.tagged[group]
+
+
+def look(ctx: Context, image: str, night: Night | None = None) -> Retention:
     """What retention would do to an image now. Nothing is changed."""
+    night = night or Night(ctx)
     at = DefinitionId.parse(ctx.catalog.definition_id(image))
     try:
         listing = ctx.compute.versions(at)
     except NotFound:
         listing = Listing(now(), [])
-    keep = ctx.catalog.images[image].keep
-    decisions = plan(listing.versions, keep, listing.at, {})
+    keep, holds = ctx.catalog.images[image].keep, dict[str, str]()
+    decisions = plan(listing.versions, keep, listing.at, holds)
     if any(decision.delete for decision in decisions):
-        decisions = plan(listing.versions, keep, listing.at, _holds(ctx, image, at, listing))
-    tagged = (images_tagged or ctx.compute.images_tagged)(at, RUN_TAG)
-    return Retention(image, decisions, _orphans(ctx, image, listing, tagged), _spent_vhds(ctx, image))
+        listing = _as_it_will_be(listing, night)
+        holds = _holds(ctx, image, at, listing, night)
+        decisions = plan(listing.versions, keep, listing.at, holds)
+    doomed = {decision.version.name for decision in decisions if decision.delete}
+    orphans = [
+        orphan
+        for orphan in _orphans(ctx, image, listing, night.images_beside(at))
+        if orphan.kind != "version" or orphan.name not in {*doomed, *holds}
+    ]
+    return Retention(image, decisions, orphans, _spent_vhds(ctx, image))
 
 
-def _holds(ctx: Context, image: str, at: DefinitionId, listing: Listing) -> dict[str, str]:
+def _as_it_will_be(listing: Listing, night: Night) -> Listing:
+    """The versions, those that are being withdrawn out of latest already."""
+    withdrawn = {
+        run.source.lower() for run in night.live if run.amendment and run.amendment.purpose is Purpose.WITHDRAWAL
+    }
+    return replace(
+        listing,
+        versions=[replace(one, latest_in=[]) if one.id.lower() in withdrawn else one for one in listing.versions],
+    )
+
+
+def _holds(ctx: Context, image: str, at: DefinitionId, listing: Listing, night: Night) -> dict[str, str]:
     """Versions by name, and what keeps each that no version tells of itself."""
     holds = {version.name: "a lock is on it, or above it" for version in _locked(ctx.compute, at, listing)}
     for rule in ctx.catalog.rules_from(image):
         for version in promotion.look(ctx, rule).awaited:
             holds[version.name] = f"the promotion rule {rule.key} may still take it"
     ids = {version.id.lower(): version.name for version in listing.versions}
-    for run in _live(ctx):
+    for run in night.live:
         made = f"{run.definition}/versions/{run.version}".lower()
         for name in filter(None, (ids.get(run.source.lower()), ids.get(made))):
             holds[name] = f"the run {run.id} is at work with it"
+    completed, good = False, False
     for version in listing.versions:
-        # A list does not tell which is Completed: looked up from the highest down until one is.
-        if version.state == "Succeeded" and ctx.compute.version(at, version.name).completed:
+        # A list does not tell which is Completed: looked up from the highest down, until a good one is.
+        if good or version.state != "Succeeded" or (completed and not is_good(version)):
+            continue
+        if ctx.compute.version(at, version.name).completed:
             holds.setdefault(version.name, "it is the last version that is Completed in every region")
-            break
+            completed, good = True, is_good(version)
     return holds
 
 
 def _locked(compute: Compute, at: DefinitionId, listing: Listing) -> list[VersionFacts]:
     scopes = compute.locked_scopes(at)
     return [v for v in listing.versions if any(f"{v.id.lower()}/".startswith(f"{scope}/") for scope in scopes)]
-
-
-def _live(ctx: Context) -> list[Run]:
-    loaded = [ctx.runs.load(run_id) for run_id, _ in ctx.runs.live()]
-    return [found[0] for found in loaded if found and not found[0].stage.ended]
 
 
 def _orphans(ctx: Context, image: str, listing: Listing, images: Tagged) -> list[Orphan]:
@@ -151,10 +207,13 @@ def _orphans(ctx: Context, image: str, listing: Listing, images: Tagged) -> list
         Orphan("version", version.name, run.id)
         for version in listing.versions
         if version.excluded_from_latest
-        and WITHDRAWN not in version.tags
+        and version.tag(WITHDRAWN) is None
         and version.state in ("Succeeded", "Failed")
-        and (run := _ended(ctx, version.tags.get(RUN_TAG)))
+        and not _guard(version, listing.at)
+        and (run := _ended(ctx, version.tag(RUN_TAG)))
         and run.stage is not Stage.PUBLISHED
+        and not run.published
+        and f"{run.definition}/versions/{run.version}".lower() == version.id.lower()
     ]
     for name, run_id in images:
         if (run := _ended(ctx, run_id)) and run.image == image:
@@ -195,40 +254,54 @@ def _is_published(mark: str, etag: str) -> bool:
     return mark == source_mark(etag, outcome)
 
 
-def look_all(ctx: Context, images: Iterable[str]) -> list[Retention]:
-    """What retention would do to each image. One that Azure cannot answer for now does not keep the others."""
-    found = []
-    images_tagged = cache(ctx.compute.images_tagged)  # many images share a resource group
+def look_all(ctx: Context, images: Iterable[str]) -> Iterator[Retention]:
+    """What retention would do to each image, looked up when it is its turn, so that what is done at once is of the
+    moment. One that Azure cannot answer for now does not keep the others."""
+    night = Night(ctx)
     for image in images:
         try:
-            found.append(look(ctx, image, images_tagged))
+            yield look(ctx, image, night)
         except CloudFault as fault:
             _log.error("retention_failed", image=image, fault=str(fault))
-            found.append(Retention(image, fault=str(fault)))
-    return found
+            yield Retention(image, fault=str(fault))
 
 
-def retire(ctx: Context, planned: Retention) -> None:
-    """Do what was planned for an image. What Azure does not let go of is said, and tried again the next night."""
-    at, log = DefinitionId.parse(ctx.catalog.definition_id(planned.image)), _log.bind(image=planned.image)
+@dataclass(frozen=True)
+class Gone:
+    """What was taken away, or why not: then Azure's word for it."""
+
+    what: str
+    refused: str | None = None
+
+
+def retire(ctx: Context, planned: Retention, only: Collection[str] | None = None) -> list[Gone]:
+    """Do what was planned for an image, with `only` what it names alone. What Azure does not let go of is said, and
+    tried again the next night."""
+    at, log, done = DefinitionId.parse(ctx.catalog.definition_id(planned.image)), _log.bind(image=planned.image), []
+
+    def take(event: str, what: str, remove: Callable[[], None], **told: str) -> None:
+        if only is not None and what not in only:
+            return
+        try:
+            remove()
+        except CloudFault as fault:
+            log.warning("not_let_go", of=event, what=what, fault=str(fault), **told)
+            done.append(Gone(what, str(fault)))
+        else:
+            log.info(event, what=what, **told)
+            done.append(Gone(what))
+
     for decision in planned.decisions:
         if decision.delete:
-            with _told(log.bind(version=decision.version.name, why=decision.why), "version_retired"):
-                ctx.compute.delete_version(at, decision.version.name)
+            name = decision.version.name
+            take("version_retired", name, partial(ctx.compute.delete_version, at, name), why=decision.why)
     for orphan in planned.orphans:
-        with _told(log.bind(kind=orphan.kind, name=orphan.name, run=orphan.run), "orphan_removed"):
-            remove = ctx.compute.delete_version if orphan.kind == "version" else ctx.compute.delete_image
-            remove(at, orphan.name)
+        remove = (
+            partial(ctx.compute.delete_version, at, orphan.name, for_good=True)
+            if orphan.kind == "version"
+            else partial(ctx.compute.delete_image, at, orphan.name)
+        )
+        take("orphan_removed", f"{orphan.kind} {orphan.name}", remove, run=orphan.run)
     for container, name, etag in planned.vhds:
-        with _told(log.bind(blob=f"{container}/{name}"), "vhd_deleted"):
-            ctx.blobs.delete(container, name, etag)
-
-
-@contextmanager
-def _told(log: structlog.typing.FilteringBoundLogger, event: str) -> Iterator[None]:
-    try:
-        yield
-    except CloudFault as fault:
-        log.warning("not_let_go", of=event, fault=str(fault))
-    else:
-        log.info(event)
+        take("vhd_deleted", f"{container}/{name}", partial(ctx.blobs.delete, container, name, etag))
+    return done

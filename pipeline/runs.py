@@ -130,6 +130,8 @@ class Run(BaseModel):
     operation: str | None = None
     version: str | None = None
     end_of_life: datetime | None = None
+    published: bool = False
+    """Its version came into `latest`, though the run did not end well: it is nobody's to take away."""
     regions: list[RegionProgress] = []
     repairs: dict[str, int] = {}
     """How often a failed region was dropped and added again."""

@@ -42,10 +42,10 @@ def publish_request(message: bytes) -> None:
         _first_steps([offered.run] if offered.due else [])
 
 
-def verdict(message: bytes) -> None:
-    """A message of queue `verdicts`."""
+def verdict(message: bytes, message_id: str) -> None:
+    """A message of queue `verdicts`; delivered again, it is the same verdict."""
     try:
-        run = judge_version(context(), parse_verdict(read_json(message)))
+        run = judge_version(context(), parse_verdict(read_json(message)), f"verdicts/{message_id}")
     except (Unreadable, InvalidRequest, NotFound) as fault:
         reject(context(), "verdicts", message, str(fault))
     else:
@@ -94,8 +94,7 @@ def retire_now(*, past_due: bool) -> None:
     """Retention's timer: what is planned is logged, then done."""
     _say_if_late("retention", past_due=past_due)
     ctx, log = context(), structlog.get_logger()
-    planned = retention.look_all(ctx, ctx.catalog.images)
-    for one in planned:
+    for one in retention.look_all(ctx, ctx.catalog.images):
         log.info(
             "retention_planned",
             image=one.image,

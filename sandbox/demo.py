@@ -22,6 +22,7 @@ from rich.text import Text
 from pipeline import amendments, engine, promotion
 from pipeline.catalog import Promotion
 from pipeline.context import Context, connect
+from pipeline.gates import why_nothing
 from pipeline.replication import RegionState
 from pipeline.requests import Verdict
 from pipeline.runs import Run, Stage
@@ -163,7 +164,7 @@ def _prove_and_promote(ctx: Context, rule: Promotion, endpoints: dict[str, str])
     _out.print(f"[bold]The night[/bold] promotes by the rule {rule.key}")
     done = promotion.promote(ctx, rule)
     if done.run is None:
-        raise SandboxError(f"nothing was promoted: {promotion.why_nothing(promotion.look(ctx, rule))}")
+        raise SandboxError(f"nothing was promoted: {why_nothing(promotion.look(ctx, rule))}")
     _ended_well(_watch(ctx, done.run.id))
     _list_versions(ctx, target)
 

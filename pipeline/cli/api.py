@@ -14,6 +14,7 @@ from pipeline.cloud.retry import cloud_call
 
 Json = dict[str, Any]
 _TIMEOUT = 30.0  # seconds; the app may have to start first
+_LONG = 230.0  # seconds; what Azure's front door waits at most for a function
 _PAGE = 200
 _TRANSIENT = {408, 429, 500, 502, 503, 504}
 
@@ -80,15 +81,19 @@ class Api:
         return self._ask("POST", f"promotions/{quote(rule, safe='')}/release")
 
     def retention(self, body: Json) -> Json:
-        """Plan retention and, unless `body` says dry_run, do it."""
-        return self._ask("POST", "retention", body=body)
+        """Plan retention and, where `body` has dry_run as false, do it. It looks at every image there is."""
+        return self._ask("POST", "retention", body=body, timeout=_LONG)
 
     @cloud_call
-    def _ask(self, method: str, path: str, query: Json | None = None, body: Json | None = None) -> Json:
+    def _ask(
+        self, method: str, path: str, query: Json | None = None, body: Json | None = None, timeout: float = _TIMEOUT
+    ) -> Json:
         """Raises the fault that an answer other than 2xx stands for."""
         given = {name: value for name, value in (query or {}).items() if value is not None}
         try:
-            answer = self._client.request(method, path, params=given, json=body, headers=self._bearer())
+            answer = self._client.request(
+                method, path, params=given, json=body, headers=self._bearer(), timeout=timeout
+            )
         except httpx.TransportError as error:
             raise Unavailable(f"no answer from {self._client.base_url.host}: {error}") from error
         if not answer.is_success:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import sys
 from typing import Annotated
 
@@ -29,7 +30,10 @@ def _split(given: str) -> tuple[str, str]:
 
 def _by() -> str:
     """Who says so: the user of this machine. The function app knows the identity that asked."""
-    return getpass.getuser()
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
 
 
 def _amended(api: Api, done: Json, unchanged: str, *, wait: bool, as_json: bool) -> None:
@@ -118,12 +122,20 @@ def rollback(
 ) -> None:
     """Make the good version before the latest one latest again: the latest one is withdrawn."""
     api = api_of(url, audience)
-    done = api.roll_back(image, {"why": why, "by": _by(), "dry_run": dry_run})
-    said = f"{image}: {done['out']} goes out of latest, {done['back_to']} is latest again"
+    asked = {"why": why, "by": _by()}
+    planned = api.roll_back(image, {**asked, "dry_run": True})
+    said = f"{image}: {planned['out']} goes out of latest, {planned['back_to']} is latest again"
+    if dry_run:
+        if as_json:
+            show.document(planned)
+        else:
+            show.say(f"would do: {said}")
+        return
+    # Asked again by mistake, it takes no further version out.
+    done = api.roll_back(image, {**asked, "out": planned["out"]})
     if not as_json:
-        show.say(said if not dry_run else f"would do: {said}")
-    if not dry_run or as_json:
-        _amended(api, done, "", wait=wait, as_json=as_json)
+        show.say(said)
+    _amended(api, done, "", wait=wait, as_json=as_json)
 
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
@@ -200,15 +212,25 @@ def retention(
 ) -> None:
     """Take away the versions that have had their time, as the night would. The plan is printed first."""
     api = api_of(url, audience)
-    planned = api.retention({"image": image, "dry_run": True})
-    if dry_run or not as_json:
-        show.document(planned) if as_json else show.retention(planned["images"])
-    if dry_run:
-        return
-    if not yes and any(show.doomed(one) for one in planned["images"]):
+    planned = api.retention({"image": image, "dry_run": True})["images"]
+    going = {one["image"]: names for one in planned if (names := show.going(one))}
+    faults = [one for one in planned if one["fault"]]
+    if dry_run and as_json:
+        show.document({"dry_run": True, "images": planned})
+    elif not as_json:
+        show.retention(planned)
+    if dry_run or not going:
+        if as_json and not dry_run:
+            show.document({"dry_run": False, "images": planned})
+        raise typer.Exit(FAILED if faults else 0)
+    if not yes:
         if as_json or not sys.stdin.isatty():
             raise typer.BadParameter("what is deleted is gone: give --yes, or --dry-run", param_hint="--yes")
         typer.confirm("Delete these?", abort=True)
-    done = api.retention({"image": image, "dry_run": False})
+    done = api.retention({"image": image, "dry_run": False, "confirmed": going})
+    gone = [thing for one in done["images"] for thing in one["done"]]
     if as_json:
         show.document(done)
+    else:
+        show.gone(gone)
+    raise typer.Exit(FAILED if faults or any(thing["refused"] for thing in gone) else 0)

@@ -219,9 +219,16 @@ def promotions(found: list[Json]) -> None:
             say(f"  {candidate['version']:<12} {'; '.join(gates)}")
 
 
-def doomed(found: Json) -> bool:
-    """Whether retention would take anything of an image's away."""
-    return bool(found["orphans"] or found["vhds"] or any(one["delete"] for one in found["versions"]))
+def going(found: Json) -> list[str]:
+    """What retention would take away of an image's, as it names it."""
+    versions = [one["version"] for one in found["versions"] if one["delete"]]
+    return [*versions, *(f"{one['kind']} {one['name']}" for one in found["orphans"]), *found["vhds"]]
+
+
+def gone(found: list[Json]) -> None:
+    """What retention took away, and what Azure did not let go of."""
+    for one in found:
+        say(f"{one['what']}: {one['refused'] or 'deleted'}", "red" if one["refused"] else "green")
 
 
 def retention(found: list[Json]) -> None:

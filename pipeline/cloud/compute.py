@@ -125,7 +125,6 @@ class SourceFacts:
     os_state: str = ""
     generation: str = ""
     architecture: str = ""
-    excluded_from_latest: bool = False
 
 
 class Compute:
@@ -378,10 +377,14 @@ class Compute:
         return operation.address
 
     @cloud_call
-    def delete_version(self, at: DefinitionId, name: str) -> None:
-        """Start to delete a version; one that is not there is no fault."""
+    def delete_version(self, at: DefinitionId, name: str, *, for_good: bool = False) -> None:
+        """Start to delete a version; one that is not there is no fault.
+
+        In a gallery with soft delete its name is taken until that is over, and one that failed cannot be deleted so;
+        `for_good` passes soft delete by (REST: `bypassSoftDelete`).
+        """
         self._client(at.subscription).gallery_image_versions.begin_delete(
-            at.resource_group, at.gallery, at.name, name, polling=False
+            at.resource_group, at.gallery, at.name, name, polling=False, bypass_soft_delete=for_good or None
         )
 
     @cloud_call
@@ -513,7 +516,6 @@ def _image_version_facts(version: GalleryImageVersion, definition: GalleryImage)
         state=_text(facts.provisioning_state),
         location=region_name(version.location),
         fingerprint=_version_facts(version).fingerprint,
-        excluded_from_latest=not _latest_in(_profile(version)),
         os_type=_text(kind.os_type if kind else None),
         os_state=_text(kind.os_state if kind else None),
         generation=_text(kind.hyper_v_generation if kind else None) or "V1",

@@ -15,6 +15,7 @@ from pipeline.cloud.faults import Conflict
 from pipeline.cloud.retry import NO_SDK_RETRIES, cloud_call
 
 Row = dict[str, Any]
+_FEW = 5
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,10 @@ class Tables:
         self._service.get_table_client(table).update_entity(row, mode=UpdateMode.MERGE)
 
     @cloud_call
-    def delete(self, table: str, partition: str, key: str) -> None:
-        """Delete a row; one that is not there is no fault."""
-        self._service.get_table_client(table).delete_entity(partition, key)
+    def delete(self, table: str, partition: str, key: str, etag: str | None = None) -> None:
+        """Delete a row; one that is not there is no fault. With `etag`, raises Conflict where it changed since."""
+        guard = MatchConditions.IfNotModified if etag else None
+        self._service.get_table_client(table).delete_entity(partition, key, etag=etag, match_condition=guard)
 
     @cloud_call
     def transact(self, table: str, changes: list[Change]) -> list[str]:
@@ -83,6 +85,13 @@ class Tables:
         """The first row, in order of keys, whose key begins with `prefix`."""
         found = self._query(table, partition, prefix, page=1)
         return next(found, None)
+
+    def each(self, table: str, partition: str, prefix: str) -> Iterator[Row]:
+        """The rows of a partition whose key begins with `prefix`, in order of keys, read a few at a time."""
+        after = prefix
+        while page := self.between(table, partition, after, prefix + "\x7f", _FEW, {}):
+            yield from page
+            after = str(page[-1]["RowKey"]) + "\x01"
 
     @cloud_call
     def rows(self, table: str, partition: str, prefix: str = "") -> list[Row]:

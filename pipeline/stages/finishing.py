@@ -7,6 +7,7 @@ from pipeline.context import Context
 from pipeline.runs import Run, Stage
 from pipeline.stages.marks import mark_source
 from pipeline.stages.outcome import Go, Outcome, RunFailed, Wait
+from pipeline.stages.ripeness import check_ripe
 
 
 def finishing(run: Run, ctx: Context) -> Outcome:
@@ -22,25 +23,14 @@ def finishing(run: Run, ctx: Context) -> Outcome:
         why = ctx.compute.why_failed(at.subscription, run.operation) if run.operation else ""
         raise RunFailed(f"version {number} could not join latest, it is {version.state}: {why or 'no reason given'}")
     if version.excluded_from_latest:
-        _check_still_good(run, ctx)
+        if run.promotion and (wait := check_ripe(run, ctx)):
+            return wait
         run.operation = ctx.compute.join_latest(at, number, version.resource)
         return Wait(ctx.settings.poll_seconds, f"version {number} joins latest")
     if wait := remove_image(run, ctx):
         return wait
     mark_source(run, ctx, number)
     return Go(Stage.PUBLISHED, f"version {number} is latest in {', '.join(r.region for r in run.regions)}")
-
-
-def _check_still_good(run: Run, ctx: Context) -> None:
-    """What was withdrawn while it was promoted does not become `latest` where it was promoted to."""
-    if not run.promotion:
-        return
-    try:
-        withdrawn = ctx.compute.source(run.kind, run.source).excluded_from_latest
-    except NotFound:
-        return
-    if withdrawn:
-        raise RunFailed(f"the image version {run.source} was withdrawn, or excluded from latest, while it was promoted")
 
 
 def remove_image(run: Run, ctx: Context) -> Wait | None:

@@ -9,6 +9,7 @@ from pipeline.fit import Unfit, check_boot, check_size
 from pipeline.runs import Run, Stage
 from pipeline.source import SourceKind
 from pipeline.stages.outcome import Go, Outcome, RunFailed
+from pipeline.stages.ripeness import check_ripe
 from pipeline.vhd import FOOTER, HEAD, MIB
 
 CHANGED = (
@@ -20,6 +21,8 @@ def inspecting(run: Run, ctx: Context) -> Outcome:
     """Leaves when the disk fits the definition that the catalog names."""
     image = ctx.catalog.images[run.image]
     run.definition = ctx.catalog.definition_id(run.image)
+    if run.promotion and (wait := check_ripe(run, ctx)):
+        return wait
     if run.kind is not SourceKind.BLOB:
         return _resource(run, ctx)
     disk_size = (run.size or 0) - FOOTER
@@ -59,8 +62,6 @@ def _resource(run: Run, ctx: Context) -> Outcome:
         ]
         if is_ and is_.lower() != should.lower()
     ]
-    if run.promotion and found.excluded_from_latest:
-        raise RunFailed(f"the {what} {run.source} was withdrawn, or excluded from latest, before it was promoted")
     if faults:
         mend = ""
         if run.kind is SourceKind.VM and found.os_state == "Specialized" and wanted.os_state is OsState.GENERALIZED:

@@ -17,12 +17,6 @@ ORIGIN_TAG = f"{OURS}-origin"
 """What the first version of a chain of promotions was made of."""
 PROMOTION_TAG = f"{OURS}-promotion"
 """The rule that promoted a version."""
-WITHDRAWN = f"{OURS}-withdrawn"
-"""Why a version was withdrawn."""
-APPROVED = "approved"
-"""Who approves of a version; set by a person or by the API."""
-KEEP = "keep"
-"""With the value true, retention leaves the version be; set by a person."""
 
 
 def tags_of(run: Run) -> dict[str, str]:

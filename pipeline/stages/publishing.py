@@ -24,7 +24,7 @@ def publishing(run: Run, ctx: Context) -> Outcome:
         return Wait(ctx.settings.poll_seconds, f"an earlier try at {number} is being deleted")
     if found.state == "Failed":
         # Azure lets nothing but a deletion happen to a version that failed to be created.
-        ctx.compute.delete_version(at, number)
+        ctx.compute.delete_version(at, number, for_good=True)
         return Wait(ctx.settings.poll_seconds, f"an earlier try at {number} failed and is being deleted")
     return Go(Stage.REPLICATING, f"version {number} is under way")
 

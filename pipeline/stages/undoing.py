@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.runs import Run
+from pipeline.stages.amending import let_go
 from pipeline.stages.finishing import remove_image
 from pipeline.stages.marks import RUN_TAG, mark_source
 from pipeline.stages.outcome import Go, Outcome, Wait
@@ -17,6 +18,8 @@ def undoing(run: Run, ctx: Context) -> Outcome:
     """
     if wait := _remove_version(run, ctx) or remove_image(run, ctx):
         return wait
+    if run.amendment:
+        let_go(run, ctx)
     ctx.sources.stop_waiting(run.image, run.source, run.id)
     mark_source(run, ctx, run.outcome.value)
     return Go(run.outcome)
@@ -30,8 +33,11 @@ def _remove_version(run: Run, ctx: Context) -> Wait | None:
         version = ctx.compute.version(at, run.version)
     except NotFound:
         return None
-    if version.tags.get(RUN_TAG) != run.id or not version.excluded_from_latest:
+    if version.tags.get(RUN_TAG) != run.id:
+        return None
+    if not version.excluded_from_latest:
+        run.published = True
         return None
     if version.state != "Deleting":
-        ctx.compute.delete_version(at, run.version)
+        ctx.compute.delete_version(at, run.version, for_good=True)
     return Wait(ctx.settings.poll_seconds, f"version {run.version} is being deleted")

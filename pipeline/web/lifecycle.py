@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline import amendments, engine, promotion, retention
 from pipeline.catalog import Promotion
-from pipeline.cloud.faults import NotFound
+from pipeline.cloud.faults import CloudFault, NotFound
 from pipeline.context import Context
+from pipeline.gates import why_nothing
 from pipeline.requests import Finding, InvalidRequest, parse_verdict
 from pipeline.runs import Run
 from pipeline.web.calls import Answer, Call, briefly, parse_body
@@ -24,9 +25,9 @@ Why = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class ApprovalRequest(_Body):
-    """What POST …/approval takes: who approves."""
+    """What POST …/approval takes: who approves, where App Service does not say so."""
 
-    by: Annotated[str, Field(min_length=1, max_length=200)]
+    by: By = ""
 
 
 class WithdrawalRequest(_Body):
@@ -45,10 +46,12 @@ class ReasonRequest(_Body):
 
 
 class RollbackRequest(_Body):
-    """What POST /images/{image}/rollback takes. With `dry_run` nothing is changed."""
+    """What POST /images/{image}/rollback takes: with `out`, only that version is taken out of latest; with `dry_run`
+    nothing is changed."""
 
     why: Why
     by: By = ""
+    out: Annotated[str | None, Field(pattern=r"^\d+\.\d+\.\d+$")] = None
     dry_run: bool = False
 
 
@@ -70,6 +73,8 @@ def verdict(ctx: Context, call: Call) -> Answer:
 def approval(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/versions/{version}/approval"""
     by = _by(call, parse_body(ApprovalRequest, call))
+    if not by:
+        raise InvalidRequest([("by", "takes who approves")])
     return _amending(ctx, call, amendments.approve(ctx, **call.route, by=by))
 
 
@@ -90,7 +95,9 @@ def reinstatement(ctx: Context, call: Call) -> Answer:
 def rollback(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/rollback"""
     given = parse_body(RollbackRequest, call)
-    done = amendments.rollback(ctx, call.route["image"], why=given.why, by=_by(call, given), dry_run=given.dry_run)
+    done = amendments.rollback(
+        ctx, call.route["image"], why=given.why, by=_by(call, given), out=given.out, dry_run=given.dry_run
+    )
     answer = _amending(ctx, call, *done.runs)
     answer.body.update({"image": done.image, "out": done.out, "back_to": done.back_to})
     return answer
@@ -130,8 +137,17 @@ def promote(ctx: Context, call: Call) -> Answer:
 
 
 def _looked(ctx: Context, call: Call, rules: list[Promotion], only: str | None = None) -> list[dict[str, Any]]:
-    done = [promotion.Promoted(rule, promotion.look(ctx, rule, only)) for rule in rules]
-    return [_promotion(ctx, call, one) for one in done]
+    """What each rule would do; one that cannot be looked at says so, and hides no other."""
+
+    def look(rule: Promotion) -> promotion.Promoted:
+        try:
+            return promotion.Promoted(rule, promotion.look(ctx, rule, only))
+        except NotFound:
+            raise
+        except CloudFault as fault:
+            return promotion.Promoted(rule, None, fault=str(fault))
+
+    return [_promotion(ctx, call, look(rule)) for rule in rules]
 
 
 def _promotion(ctx: Context, call: Call, done: promotion.Promoted) -> dict[str, Any]:
@@ -147,7 +163,7 @@ def _promotion(ctx: Context, call: Call, done: promotion.Promoted) -> dict[str, 
         else None,
         "moves": pick.name if pick else None,
         "run": briefly(done.run, call.base) if done.run else None,
-        "why_nothing": done.fault or (promotion.why_nothing(plan) if plan else ""),
+        "why_nothing": done.fault or (why_nothing(plan) if plan else ""),
         "candidates": [
             {"version": one.version.name, "gates": [gate.why for gate in one.gates]} for one in plan.candidates
         ]
@@ -179,10 +195,11 @@ def _rule(ctx: Context, call: Call) -> Promotion:
 
 class RetentionRequest(_Body):
     """What POST /retention takes: which image, every one where none is named. Nothing is deleted unless `dry_run` is
-    false."""
+    false; with `confirmed`, by image, nothing but what it names, as a plan named it."""
 
     image: str | None = None
     dry_run: bool = True
+    confirmed: dict[str, list[str]] | None = None
 
 
 def retire(ctx: Context, call: Call) -> Answer:
@@ -190,10 +207,12 @@ def retire(ctx: Context, call: Call) -> Answer:
     given = parse_body(RetentionRequest, call)
     if given.image and given.image not in ctx.catalog.images:
         raise InvalidRequest([("image", f"the catalog has no image {given.image!r}")])
-    planned = retention.look_all(ctx, [given.image] if given.image else ctx.catalog.images)
-    for one in planned if not given.dry_run else []:
-        retention.retire(ctx, one)
-    return Answer(200, {"dry_run": given.dry_run, "images": [_retention(one) for one in planned]})
+    told = []
+    for planned in retention.look_all(ctx, [given.image] if given.image else ctx.catalog.images):
+        only = None if given.confirmed is None else given.confirmed.get(planned.image, [])
+        done = [] if given.dry_run else retention.retire(ctx, planned, only)
+        told.append(_retention(planned) | {"done": [{"what": one.what, "refused": one.refused} for one in done]})
+    return Answer(200, {"dry_run": given.dry_run, "images": told})
 
 
 def _retention(planned: retention.Retention) -> dict[str, Any]:

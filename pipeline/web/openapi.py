@@ -306,6 +306,7 @@ def _schemas() -> dict[str, Any]:
         "versions": _list(_object({"version": _TEXT, "delete": {"type": "boolean"}, "why": _TEXT})),
         "orphans": _list(_object({"kind": _TEXT, "name": _TEXT, "run": _TEXT})),
         "vhds": _list(_TEXT),
+        "done": _list(_object({"what": _TEXT, "refused": _MAYBE_TEXT})),
     }
     return {
         **{body.__name__: body.model_json_schema() for body in _BODIES},

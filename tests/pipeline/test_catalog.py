@@ -158,6 +158,9 @@ def test_a_promotion_into_an_image_of_the_catalog_takes_its_settings() -> None:
     read = parse(data)
     assert read.target_of(read.promotions[0]) == "prod"
     assert [region.replicas for region in read.target_regions("prod")] == [1, 5]
+    assert not read.allows("prod", "vhds/web/a.vhd")  # it has neither drop nor sources: only promotions get there
+    data["images"]["prod"]["sources"] = ["builds/**"]
+    assert parse(data).allows("prod", "builds/a.vhd")
 
 
 @pytest.mark.parametrize(
@@ -171,10 +174,12 @@ def test_a_promotion_into_an_image_of_the_catalog_takes_its_settings() -> None:
         ({"soak": "long"}, "takes a number and a unit"),
         ({"name": "No Name"}, "promotions.0.name"),
         ({"number": "next!"}, "promotions.0.number"),
+        ({"number": "next", "image": {"version": {"bump": "from-name"}}}, "has no VHD to take a number from"),
     ],
 )
 def test_a_promotion_that_cannot_be_is_refused(rule: dict[str, Any], says: str) -> None:
-    assert says in faults(promoting(rule))
+    image = rule.pop("image", {})
+    assert says in faults(promoting(rule, **image))
 
 
 def test_promotions_keep_region_definition_and_name() -> None:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalog import Promotion
-from pipeline.promotion import Gate, plan, why_nothing
-from pipeline.stages.marks import WITHDRAWN
+from pipeline.gallery import WITHDRAWN
+from pipeline.gates import Gate, plan, why_nothing
 from pipeline.versions import Version, in_range
 from tests.pipeline.versions_of import NOW, any_version, galleries, names, version
 
@@ -59,7 +59,13 @@ def test_what_keeps_a_version_is_named_and_the_next_one_moves(
 def test_an_approval_is_waited_for() -> None:
     wants = rule(approval=True)
     assert why_nothing(plan(wants, [version("1.0.0")], None, NOW)) == "1.0.0: nobody has approved of it"
-    assert plan(wants, [version("1.0.0", tags={"approved": "ann"})], None, NOW).pick
+    assert plan(wants, [version("1.0.0", tags={"Approved": "ann"})], None, NOW).pick
+    for no in ("", "false", "No", " 0 "):
+        assert not plan(wants, [version("1.0.0", tags={"approved": no})], None, NOW).pick
+
+
+def test_tags_are_told_apart_by_letters_not_by_case() -> None:
+    assert plan(STRICT, [version("1.4.0", tags={"Tests": "passed"})], None, NOW).pick
 
 
 def test_what_the_target_has_is_not_moved_again() -> None:
@@ -114,7 +120,7 @@ def test_a_pick_is_newer_and_proven_and_nothing_higher_is(
         and one.published + rule.soak <= NOW
         and in_range(one.number, rule.range)
         and all(one.tags.get(name) == value for name, value in rule.require.items())
-        and (not rule.approval or one.tags.get("approved"))
+        and (not rule.approval or one.approved)
     ]
     assert pick == max(proven, key=lambda one: one.number, default=None)
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalog import Keep
-from pipeline.retention import plan
+from pipeline.retention import is_good, plan
 from tests.pipeline.versions_of import NOW, galleries, version
 
 OLD = timedelta(days=500)
@@ -39,7 +39,7 @@ def test_a_version_says_why_it_goes() -> None:
 @pytest.mark.parametrize(
     ("facts", "why"),
     [
-        ({"tags": {"keep": "true"}}, "it bears the tag keep=true"),
+        ({"tags": {"Keep": "True"}}, "it bears the tag keep=true"),
         ({"state": "Deleting"}, "it is Deleting"),
         ({"state": "Creating"}, "it is Creating"),
         ({"kept_until_end_of_life": True, "end_of_life": NOW + OLD}, "it may not be deleted before its end of life"),
@@ -58,10 +58,27 @@ def test_what_others_hold_stays() -> None:
 
 
 def test_the_last_good_one_stays_below_newer_ones_that_are_not() -> None:
-    found = [version("1.0.2", state="Failed"), version("1.0.1", latest_in=[]), version("1.0.0", age=OLD)]
-    decisions = {one.version.name: one.why for one in plan(found, Keep(newest=1), NOW, {})}
-    assert decisions["1.0.0"] == "it is the newest in latest"
-    assert decisions["1.0.1"] == "it is the last version that Succeeded"
+    found = [
+        version("1.0.4", age=OLD, state="Failed"),
+        version("1.0.3", age=OLD, latest_in=[]),
+        version("1.0.2", age=OLD),
+        version("1.0.1", age=OLD),
+    ]
+    assert [(one.delete, one.why) for one in plan(found, Keep(days=1), NOW, {})] == [
+        (False, "it is the newest in latest"),
+        (False, "it is the last version that Succeeded"),
+        (False, "it is the newest good version"),
+        (True, "500 days old"),
+    ]
+
+
+def test_bad_versions_push_no_good_one_out() -> None:
+    bad = [version("1.0.4", state="Failed", latest_in=[]), version("1.0.3", latest_in=[])]
+    good = [version(f"1.0.{n}") for n in (2, 1, 0)]
+    assert doomed([*bad, *good], Keep(newest=2)) == ["1.0.0"]
+    assert doomed([version("1.0.9"), version("1.0.8"), *bad, *good], Keep(newest=2)) == [
+        "1.0.4", "1.0.3", "1.0.2", "1.0.1", "1.0.0",
+    ]  # fmt: skip
 
 
 keeps = st.builds(Keep, newest=st.none() | st.integers(1, 4), days=st.none() | st.integers(1, 300))
@@ -75,16 +92,17 @@ def test_no_plan_removes_what_is_safe(found: list[Any], keep: Keep, held: set[st
     for name in gone:
         one = by_name[name]
         assert one.state in ("Succeeded", "Failed")
-        assert one.tags.get("keep") != "true"
+        assert not one.kept
         assert not one.kept_until_end_of_life or (one.end_of_life and one.end_of_life <= NOW)
         assert keep.days is None or NOW - one.published >= timedelta(days=keep.days)
-        assert keep.newest is None or sum(other.number > one.number for other in found) >= keep.newest
+        better = sum(other.number > one.number and is_good(other) for other in found)
+        assert keep.newest is None or better >= keep.newest
     whole = [one for one in found if one.state == "Succeeded"]
     left = [one for one in whole if one.name not in gone]
     assert bool(left) == bool(whole)
-    in_latest = [one for one in whole if one.latest_in]
-    if in_latest:
-        assert max(in_latest, key=lambda one: one.number) in left
+    for kind in ([one for one in found if one.latest_in], [one for one in whole if one.latest_in]):
+        if kind:
+            assert max(kind, key=lambda one: one.number).name not in gone
 
 
 @given(galleries, keeps)

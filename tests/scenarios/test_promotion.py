@@ -14,6 +14,8 @@ import pytest
 from pipeline import amendments, engine, promotion
 from pipeline.cloud.faults import NotFound
 from pipeline.engine import NotNow
+from pipeline.intake import take_request
+from pipeline.requests import InvalidRequest, parse_request, parse_verdict
 from pipeline.runs import Run, Stage
 from pipeline.sweep import sweep
 from tests.azure import Azure
@@ -162,7 +164,7 @@ def test_what_is_withdrawn_while_it_is_promoted_never_joins_latest(life: Life) -
     life.azure.advance(HOUR)
     run = finish(life.ctx, run.id)
     assert run.stage is Stage.FAILED
-    assert "was withdrawn, or excluded from latest, while it was promoted" in run.reason
+    assert "may not move any more: it is withdrawn: CVE-1" in run.reason
     assert life.there(image) == {}
     assert "it is withdrawn: CVE-1" in life.why(image)
 
@@ -206,6 +208,114 @@ def test_a_rollback_makes_the_good_one_before_latest_again(life: Life) -> None:
     life.amended(*amendments.rollback(life.ctx, target, why="again", by="ann").runs)
     with pytest.raises(NotNow, match=r"no good version before 1\.0\.0"):
         amendments.rollback(life.ctx, target, why="again", by="ann")
+
+
+def test_a_rollback_sees_the_latest_while_it_changes_and_happens_once(life: Life) -> None:
+    image = life.image("web")
+    for _ in range(3):
+        life.build(image)
+    said = amendments.judge_version(
+        life.ctx, parse_verdict({"image": image, "version": "1.0.2", "outcome": "failed", "by": "ci"})
+    )
+    engine.step(life.ctx, said.id, said.generation)  # Azure is at it: 1.0.2 is Updating
+    done = amendments.rollback(life.ctx, image, why="it fails", by="ann", out="1.0.2")
+    assert (done.out, done.back_to) == ("1.0.2", "1.0.1")
+    with pytest.raises(NotNow, match=rf"a withdrawal of {image} 1\.0\.2 is under way, the run {done.runs[0].id}"):
+        amendments.rollback(life.ctx, image, why="it fails", by="ann", out="1.0.2")
+    life.amended(said, *done.runs)
+    with pytest.raises(NotNow, match=r"1\.0\.2 is not the latest version, 1\.0\.1 is"):
+        amendments.rollback(life.ctx, image, why="it fails", by="ann", out="1.0.2")
+    assert in_latest(life.azure.version(image, "1.0.1"))
+
+
+def test_the_last_word_is_the_one_that_stands(life: Life) -> None:
+    image = life.image("web")
+    life.build(image)
+
+    def say(outcome: str) -> Run | None:
+        said = {"image": image, "version": "1.0.0", "outcome": outcome}
+        return amendments.judge_version(life.ctx, parse_verdict(said))
+
+    life.verdict(image, "1.0.0", "failed")
+    runs = [say("passed"), say("failed")]  # the second says what is so now, and is heard all the same
+    for run in reversed(runs):
+        engine.step(life.ctx, run.id, run.generation)
+    waits = life.ctx.runs.load(runs[1].id)[0]
+    assert f"{runs[0].id} amends version 1.0.0 first" in waits.note
+    life.amended(*runs)
+    assert life.azure.version(image, "1.0.0")["tags"]["tests"] == "failed"
+
+
+def test_gates_hold_until_the_version_joins_latest(life: Life) -> None:
+    image = life.image("web")
+    life.ripe(image)
+    life.slow(f"{image}/")
+    run = life.stepped(life.promote(image).run, until=Stage.REPLICATING)
+    life.ctx.holds.hold(life.rule(image).key, "freeze", "ann")
+    life.azure.advance(HOUR)
+    run = life.stepped(run, until=Stage.FINISHING)
+    engine.step(life.ctx, run.id, run.generation)
+    run = life.ctx.runs.load(run.id)[0]
+    assert run.note == f"the rule {image}-to-production is held: freeze"
+    assert not in_latest(life.there(image)["1.0.0"])
+    life.verdict(image, "1.0.0", "failed")
+    life.ctx.holds.release(life.rule(image).key)
+    run = finish(life.ctx, run.id)
+    assert (run.stage, life.there(image)) == (Stage.FAILED, {})
+    assert "may not move any more: tests is failed, passed is required" in run.reason
+    again = engine.retry(life.ctx, run.id)  # by hand it is the same
+    assert "tests is failed" in finish(life.ctx, again.id).reason
+
+
+def test_a_number_that_a_person_deleted_is_not_undercut(life: Life) -> None:
+    image = life.image("web")
+    for _ in range(2):
+        life.ripe(image)
+        life.promoted(image)
+    gone = life.there(image)["1.0.1"]["id"]
+    life.azure.arm.delete(gone, params={"api-version": "2024-03-03"}).raise_for_status()
+    life.azure.advance(HOUR)
+    assert life.why(image) == "nothing is newer than 1.0.1"
+
+
+def test_a_promotion_comes_back_to_its_number_in_a_gallery_with_soft_delete(life: Life) -> None:
+    image, api = life.image("web"), {"api-version": "2024-03-03"}
+    for soft in (True, False):
+        policy = {"location": "westeurope", "properties": {"softDeletePolicy": {"isSoftDeleteEnabled": soft}}}
+        life.azure.arm.put(GALLERIES["production"], params=api, json=policy).raise_for_status()
+        if soft:
+            life.ripe(image)
+            regions = {"westeurope": {"outcome": "Failed", "details": "Out of capacity."}}
+            life.azure.arm.post(
+                "/sandbox/replication", json={"path": f"galProduction/images/{image}/", "regions": regions}
+            )
+            assert life.promoted(image).stage is Stage.FAILED
+            life.azure.clear()
+            assert life.promoted(image).version == "1.0.0"
+
+
+def test_the_fiftieth_tag_is_kept_for_people(life: Life) -> None:
+    image = life.image("web")
+    life.build(image)
+    version = life.azure.version(image, "1.0.0")
+    tags = version["tags"] | {f"t{n}": "x" for n in range(50 - len(version["tags"]))}
+    body = {"location": "westeurope", "tags": tags}
+    life.azure.arm.put(version["id"], params={"api-version": "2024-03-03"}, json=body).raise_for_status()
+    life.azure.advance(HOUR)
+    with pytest.raises(InvalidRequest, match="bears 50 tags"):
+        life.verdict(image, "1.0.0")
+    life.amended(*amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", by="ann", promoted=False))
+    version = life.azure.version(image, "1.0.0")
+    assert (in_latest(version), len(version["tags"])) == (False, 50)  # out of latest counts more than the tag
+
+
+def test_a_build_gives_itself_no_verdict(life: Life) -> None:
+    image = life.image("web")
+    source = {"blob": life.azure.blob(image, "x.vhd").url}
+    with pytest.raises(InvalidRequest, match=r"tags\.tests: a promotion rule requires it"):
+        take_request(life.ctx, parse_request({"image": image, "source": source, "tags": {"tests": "passed"}}))
+    with pytest.raises(InvalidRequest, match="does not allow this source"):
+        take_request(life.ctx, parse_request({"image": f"{image}-production", "source": source}))
 
 
 def test_a_rule_waits_for_a_persons_word(life: Life) -> None:
@@ -351,12 +461,17 @@ def test_a_verdict_comes_by_queue(
 ) -> None:
     image = life.image("web")
     life.build(image)
-    ctx_of_triggers.verdict(json.dumps({"image": image, "version": "1.0.0", "outcome": "passed"}).encode())
+    said = json.dumps({"image": image, "version": "1.0.0", "outcome": "passed"}).encode()
+    ctx_of_triggers.verdict(said, "m1")
     (run,) = [run for run in ctx_of_triggers.runs(image) if run.amendment]
     life.amended(run)
     assert azure.version(image, "1.0.0")["tags"]["tests"] == "passed"
+    life.verdict(image, "1.0.0", "failed")
+    ctx_of_triggers.verdict(said, "m1")  # delivered again: what was said since stands
+    assert all(run.stage.ended for run in ctx_of_triggers.runs(image))
+    assert azure.version(image, "1.0.0")["tags"]["tests"] == "failed"
     for bad in ({"image": image, "version": "9.9.9", "outcome": "passed"}, {"image": image, "outcome": "passed"}, "x"):
-        ctx_of_triggers.verdict(json.dumps(bad).encode())
+        ctx_of_triggers.verdict(json.dumps(bad).encode(), "m2")
     rejected = azure.blobs.get_container_client("rejected").list_blobs("verdicts/")
     assert len(list(rejected)) == 3
 

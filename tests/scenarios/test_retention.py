@@ -127,8 +127,18 @@ def test_the_good_one_below_withdrawn_ones_stays(life: Life) -> None:
         life.build(image)
     for version in ("1.0.1", "1.0.2", "1.0.3"):
         life.amended(*amendments.withdraw(life.ctx, image, version, why="bad", by="", promoted=False))
-    assert reasons(night(life, image))["1.0.0"] == "it is the newest in latest"
-    assert life.azure.versions(image) == ["1.0.0", "1.0.2", "1.0.3"]
+    assert night(life, image).doomed == []  # bad ones push no good one out
+    assert life.azure.versions(image) == ["1.0.0", "1.0.1", "1.0.2", "1.0.3"]
+
+
+def test_what_a_rollback_under_way_falls_back_on_stays(life: Life) -> None:
+    image = life.image("keep")
+    for _ in range(3):
+        life.build(image)
+    (run,) = amendments.withdraw(life.ctx, image, "1.0.2", why="bad", by="", promoted=False)
+    assert reasons(night(life, image))["1.0.0"] == "it is among the newest 2"
+    life.amended(run)
+    assert life.azure.versions(image) == ["1.0.0", "1.0.1", "1.0.2"]
 
 
 @pytest.mark.parametrize("scope", ["version", "definition", "group"])
@@ -207,6 +217,9 @@ def test_what_ended_runs_left_behind_goes(life: Life) -> None:
     run.stage = Stage.FAILED
     life.ctx.runs.save(run, etag, was=Stage.REPLICATING)
     life.azure.advance(HOUR)
+    tag(life.azure, other, "1.0.0", keep="true")
+    assert [orphan.kind for orphan in retention.look(life.ctx, other).orphans] == ["managed image"]
+    tag(life.azure, other, "1.0.0", keep="false")
     planned = night(life, other)
     assert [orphan.kind for orphan in planned.orphans] == ["version", "managed image"]
     assert life.azure.versions(other) == []
