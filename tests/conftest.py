@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,11 @@ HOSTED = {"web": 80, "bios": 5, "arm": 5, "lost": 5}
 """How many images of each kind there are: enough, and no more, for every functions host reads all of them."""
 PROMOTED = "web-promoted"
 """The image with a promotion rule; `image` does not give it away."""
+LONGEST = (
+    "test_a_death_at_any_request_costs_nothing",
+    "test_sixty_nights",
+    "test_a_hundred_requests_at_once_get_a_hundred_numbers",
+)
 
 judge = Judge()
 _elsewhere: Counter[str] = Counter()  # what other workers counted
@@ -59,6 +65,18 @@ def _as_described() -> Iterator[None]:
 
 def _counts() -> Counter[str]:
     return Counter(replayed, judged=judge.judged, undescribed=judge.undescribed)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest come first, so that no worker is left alone with one in the end."""
+    items.sort(key=lambda item: item.originalname not in LONGEST if isinstance(item, pytest.Function) else True)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What was read until now stays: garbage collection need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
