@@ -25,7 +25,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "db": ({"keep": {"newest": KEPT, "days": 20}}, {"soak": "72h", "require": PASSED, "range": "~1.0"}),
     "lab": ({"keep": {"newest": 3}}, None),
 }
-EVERY = {WEB: 3, DB: 5, LAB: 7}  # nights from one build to the next
+EVERY = {WEB: 4, DB: 6, LAB: 10}  # nights from one build to the next
 
 
 @pytest.fixture(scope="module")
