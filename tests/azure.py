@@ -162,6 +162,7 @@ def eventually(look: Callable[[], T | None], within: float = 45, slowest: float 
     """What `look` finds, as soon as it finds something. Fails with what it last saw after `within` seconds.
 
     It looks less and less often, every `slowest` seconds in the end: to look is work for all that is looked at.
+    What is there for a moment alone must be looked for more closely.
     """
     deadline = time.monotonic() + within
     pause = 0.05

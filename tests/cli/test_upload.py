@@ -84,7 +84,7 @@ def test_only_what_is_not_zero_of_a_sparse_2_gib_is_sent(bare: Azure, tmp_path: 
 def killed(azure: Azure, image: str, vhd: Path, by: int) -> subprocess.Popen[str]:
     """An upload that a signal ended after a few pieces."""
     process = begin(azure, "upload", vhd, "--image", image, "--parallel", "2", "--json")
-    eventually(lambda: len(writes(azure, image, vhd.name)) >= 5)
+    eventually(lambda: len(writes(azure, image, vhd.name)) >= 5, slowest=0.05)
     process.send_signal(by)
     process.wait(timeout=20)
     return process
@@ -142,7 +142,7 @@ def test_another_file_under_the_name_is_refused_unless_it_is_to_be_replaced(
         assert gallerist(bare, "upload", first, "--image", image, "--name", "2.vhd").code == 0
     else:
         process = begin(bare, "upload", first, "--image", image, "--name", "2.vhd", "--parallel", "1")
-        eventually(lambda: writes(bare, image, "2.vhd"))
+        eventually(lambda: writes(bare, image, "2.vhd"), slowest=0.05)
         process.kill()
         process.wait()
     refused = gallerist(bare, "upload", second, "--image", image, "--json")
@@ -163,7 +163,7 @@ def test_a_blob_of_another_tool_is_refused(bare: Azure, tmp_path: Path) -> None:
 def test_a_second_upload_of_the_file_takes_over_and_the_first_ends(bare: Azure, tmp_path: Path) -> None:
     image, vhd = bare.image(), dense(tmp_path / "x.vhd", 192)
     first = begin(bare, "upload", vhd, "--image", image, "--parallel", "1")
-    eventually(lambda: len(writes(bare, image, "x.vhd")) >= 3)
+    eventually(lambda: len(writes(bare, image, "x.vhd")) >= 3, slowest=0.05)
     second = gallerist(bare, "upload", vhd, "--image", image, "--json")
     assert (second.code, second.json["state"]) == (0, "resumed"), second.err
     assert first.wait(timeout=20) == 4
@@ -174,7 +174,7 @@ def test_a_second_upload_of_the_file_takes_over_and_the_first_ends(bare: Azure, 
 def test_a_file_that_changes_meanwhile_is_not_completed(bare: Azure, tmp_path: Path) -> None:
     image, vhd = bare.image(), dense(tmp_path / "x.vhd")
     process = begin(bare, "upload", vhd, "--image", image, "--parallel", "1")
-    eventually(lambda: writes(bare, image, "x.vhd"))
+    eventually(lambda: writes(bare, image, "x.vhd"), slowest=0.05)
     os.utime(vhd)
     assert process.wait(timeout=60) == 1
     assert "was written to" in process.stderr.read()

@@ -113,7 +113,7 @@ def test_a_lost_step_is_taken_up_again(hosted: Azure, ctx: Context, tmp_path: Pa
     image = hosted.image()
     hosted.fault(method="GET", path=f".*/images/gallerist-{image}.*", status=503, times=4)
     hosted.drop(image, disk.make_vhd(tmp_path / "x.vhd"))
-    eventually(lambda: any(run.stage is Stage.IMAGING for run in runs_of(ctx, image)))
+    eventually(lambda: any(run.stage is Stage.IMAGING for run in runs_of(ctx, image)), slowest=0.05)
     hosted.queue(engine.STEPS).clear_messages()
     (run,) = ended(ctx, image)
     assert published_once(hosted, run)
@@ -134,7 +134,7 @@ def test_a_step_that_always_breaks_is_poisoned_and_fails_its_run(hosted: Azure, 
     # No such thing as Azure would say: the SDK breaks on it in a way that nobody foresaw.
     hosted.fault(method="GET", path=f".*/images/gallerist-{image}.*", status=200, body={"properties": 5}, times=200)
     hosted.drop(image, disk.make_vhd(tmp_path / "x.vhd"))
-    eventually(lambda: any(run.stage is Stage.UNDOING for run in runs_of(ctx, image)), within=60)
+    eventually(lambda: any(run.stage is Stage.UNDOING for run in runs_of(ctx, image)), within=60, slowest=0.05)
     hosted.clear()
     (run,) = ended(ctx, image)
     assert run.stage is Stage.FAILED
