@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import cached_property, partial
+from functools import partial
 
 import structlog
 
@@ -118,28 +118,11 @@ class Retention:
         return [decision.version for decision in self.decisions if decision.delete]
 
 
-@dataclass(frozen=True)
-class Night:
-    """What every image of one pass looks at, read once."""
+def look(ctx: Context, image: str, tagged: dict[str, Tagged] | None = None) -> Retention:
+    """What retention would do to an image now. Nothing is changed.
 
-    ctx: Context
-    tagged: dict[str, Tagged] = field(default_factory=dict)
-
-    @cached_property
-    def live(self) -> list[Run]:
-        loaded = [self.ctx.runs.load(run_id) for run_id, _ in self.ctx.runs.live()]
-        return [found[0] for found in loaded if found and not found[0].stage.ended]
-
-    def images_beside(self, at: DefinitionId) -> Tagged:
-        group = f"{at.subscription}/{at.resource_group}".lower()
-        if group not in self.tagged:
-            self.tagged[group] = self.ctx.compute.images_tagged(at, RUN_TAG)
-        return self.tagged[group]
-
-
-def look(ctx: Context, image: str, night: Night | None = None) -> Retention:
-    """What retention would do to an image now. Nothing is changed."""
-    night = night or Night(ctx)
+    `tagged` keeps the managed images of each resource group for the next image, which may share it.
+    """
     at = DefinitionId.parse(ctx.catalog.definition_id(image))
     try:
         listing = ctx.compute.versions(at)
@@ -148,37 +131,44 @@ def look(ctx: Context, image: str, night: Night | None = None) -> Retention:
     keep, holds = ctx.catalog.images[image].keep, dict[str, str]()
     decisions = plan(listing.versions, keep, listing.at, holds)
     if any(decision.delete for decision in decisions):
-        listing = _as_it_will_be(listing, night)
-        holds = _holds(ctx, image, at, listing, night)
+        live = _live(ctx)
+        listing = _as_it_will_be(listing, live)
+        holds = _holds(ctx, image, at, listing, live)
         decisions = plan(listing.versions, keep, listing.at, holds)
+    tagged, group = {} if tagged is None else tagged, f"{at.subscription}/{at.resource_group}".lower()
+    if group not in tagged:
+        tagged[group] = ctx.compute.images_tagged(at, RUN_TAG)
     doomed = {decision.version.name for decision in decisions if decision.delete}
     orphans = [
         orphan
-        for orphan in _orphans(ctx, image, listing, night.images_beside(at))
+        for orphan in _orphans(ctx, image, listing, tagged[group])
         if orphan.kind != "version" or orphan.name not in {*doomed, *holds}
     ]
     return Retention(image, decisions, orphans, _spent_vhds(ctx, image))
 
 
-def _as_it_will_be(listing: Listing, night: Night) -> Listing:
+def _live(ctx: Context) -> list[Run]:
+    loaded = [ctx.runs.load(run_id) for run_id, _ in ctx.runs.live()]
+    return [found[0] for found in loaded if found and not found[0].stage.ended]
+
+
+def _as_it_will_be(listing: Listing, live: list[Run]) -> Listing:
     """The versions, those that are being withdrawn out of latest already."""
-    withdrawn = {
-        run.source.lower() for run in night.live if run.amendment and run.amendment.purpose is Purpose.WITHDRAWAL
-    }
+    withdrawn = {run.source.lower() for run in live if run.amendment and run.amendment.purpose is Purpose.WITHDRAWAL}
     return replace(
         listing,
         versions=[replace(one, latest_in=[]) if one.id.lower() in withdrawn else one for one in listing.versions],
     )
 
 
-def _holds(ctx: Context, image: str, at: DefinitionId, listing: Listing, night: Night) -> dict[str, str]:
+def _holds(ctx: Context, image: str, at: DefinitionId, listing: Listing, live: list[Run]) -> dict[str, str]:
     """Versions by name, and what keeps each that no version tells of itself."""
     holds = {version.name: "a lock is on it, or above it" for version in _locked(ctx.compute, at, listing)}
     for rule in ctx.catalog.rules_from(image):
         for version in promotion.look(ctx, rule).awaited:
             holds[version.name] = f"the promotion rule {rule.key} may still take it"
     ids = {version.id.lower(): version.name for version in listing.versions}
-    for run in night.live:
+    for run in live:
         made = f"{run.definition}/versions/{run.version}".lower()
         for name in filter(None, (ids.get(run.source.lower()), ids.get(made))):
             holds[name] = f"the run {run.id} is at work with it"
@@ -257,10 +247,10 @@ def _is_published(mark: str, etag: str) -> bool:
 def look_all(ctx: Context, images: Iterable[str]) -> Iterator[Retention]:
     """What retention would do to each image, looked up when it is its turn, so that what is done at once is of the
     moment. One that Azure cannot answer for now does not keep the others."""
-    night = Night(ctx)
+    tagged: dict[str, Tagged] = {}
     for image in images:
         try:
-            yield look(ctx, image, night)
+            yield look(ctx, image, tagged)
         except CloudFault as fault:
             _log.error("retention_failed", image=image, fault=str(fault))
             yield Retention(image, fault=str(fault))
