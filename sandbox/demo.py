@@ -120,7 +120,7 @@ def _run_of(ctx: Context, known: set[str]) -> str:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for run, _ in ctx.runs.live():
-            if run not in known:
+            if run not in known and ctx.runs.load(run):  # a run is announced before it is written down
                 return run
         time.sleep(_LOOK)
     raise SandboxError("no run began within a minute of the drop")
