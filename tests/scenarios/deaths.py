@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-REPEATS = 1
-"""How often a run is struck at a request of one name, which says in what stage it is made: more are polls."""
+REPEATS = 2
+"""How often a run is struck at a request of one name: polls repeat themselves, and the third is as the second."""
 
 
 class Death(BaseException):
