@@ -49,7 +49,9 @@ class Azure:
 
     def image(self, kind: str = "web") -> str:
         """An image of the catalog that no other test uses."""
-        return f"{kind}-{next(self._images.setdefault(kind, itertools.count())):03}"
+        name = f"{kind}-{next(self._images.setdefault(kind, itertools.count())):03}"
+        assert name in self.sandbox.catalog.images, f"the tests' catalog has no image of kind {kind} left"
+        return name
 
     def blob(self, image: str, name: str) -> BlobClient:
         """The blob `name` in the drop of `image`."""

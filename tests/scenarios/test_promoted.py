@@ -6,7 +6,6 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +18,7 @@ from pipeline.requests import InvalidRequest, parse_request, parse_verdict
 from pipeline.runs import Run, Stage
 from pipeline.sweep import sweep
 from tests.azure import Azure
-from tests.conftest import connected, start
+from tests.conftest import start
 from tests.scenarios.deaths import Death, Wire
 from tests.scenarios.lifecycle import DAY, GALLERIES, HOUR, PASSED, Life, in_latest, write_catalog
 from tests.steps import finish, runs_of
@@ -37,16 +36,10 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     folder = tmp_path_factory.mktemp("promotion")
-    catalog = write_catalog(folder / "rules.yaml", KINDS, 24, fan=FAN)
+    catalog = write_catalog(folder / "rules.yaml", KINDS, 48, fan=FAN)
     sandbox = start(folder, catalog=catalog, galleries=list(GALLERIES), time_scale=20_000, host=False, events="none")
     yield Azure(sandbox)
     sandbox.stop()
-
-
-@pytest.fixture
-def life(azure: Azure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Life]:
-    yield Life(azure, connected(azure, monkeypatch), tmp_path)
-    azure.clear()
 
 
 def told(azure: Azure, run: Run) -> dict[str, Any]:
@@ -447,7 +440,7 @@ def test_a_death_after_any_write_promotes_once(life: Life, wire: Wire) -> None:
         assert any(place in death for death in wire.struck), (place, wire.struck)
 
 
-def test_a_rule_that_cannot_be_looked_at_keeps_no_other(life: Life, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rule_that_cannot_be_looked_at_keeps_no_other(life: Life) -> None:
     first, second = life.image("web"), life.image("web")
     life.ripe(second)
     life.azure.fault(method="GET", path=f".*/{first}/versions$", status=403)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from pipeline import amendments, retention
 from pipeline.runs import Stage
 from pipeline.stages.marks import RUN_TAG
 from tests.azure import Azure, eventually
-from tests.conftest import connected, start
+from tests.conftest import start
 from tests.scenarios.lifecycle import DAY, GALLERIES, HOUR, PASSED, Life, write_catalog
 from tests.steps import finish
 
@@ -31,16 +30,10 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     folder = tmp_path_factory.mktemp("retention")
-    catalog = write_catalog(folder / "rules.yaml", KINDS, 12)
+    catalog = write_catalog(folder / "rules.yaml", KINDS, 24)
     sandbox = start(folder, catalog=catalog, galleries=list(GALLERIES), time_scale=20_000, host=False, events="none")
     yield Azure(sandbox)
     sandbox.stop()
-
-
-@pytest.fixture
-def life(azure: Azure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Life]:
-    yield Life(azure, connected(azure, monkeypatch), tmp_path)
-    azure.clear()
 
 
 def night(life: Life, image: str) -> retention.Retention:
@@ -180,7 +173,7 @@ def test_a_soft_deleted_number_is_not_given_again(life: Life) -> None:
     assert life.build(image).version == "1.0.3"
 
 
-def test_a_refusal_is_said_and_keeps_nothing_else(life: Life, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_refusal_is_said_and_keeps_nothing_else(life: Life) -> None:
     image = life.image("keep")
     for _ in range(4):
         life.build(image)
