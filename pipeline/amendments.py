@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import structlog
 
-from pipeline.cloud.compute import DefinitionId
 from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.engine import NotNow
 from pipeline.gallery import APPROVED, MOST_TAGS, WITHDRAWN, Listing, VersionFacts
 from pipeline.requests import InvalidRequest, Verdict
-from pipeline.runs import Amendment, Purpose, Run, Stage, new_run_id, now
+from pipeline.runs import Amendment, Purpose, Run, Stage
 from pipeline.source import SourceKind
 from pipeline.stages.amending import is_done, tags_after, waiting
 from pipeline.stages.marks import SOURCE_TAG, tag_value
@@ -27,23 +26,17 @@ def amend(ctx: Context, image: str, version: str, amendment: Amendment, key: str
 
     The same `key` again is the same run. Raises NotFound, or InvalidRequest for a version that takes no more tags.
     """
-    found = ctx.compute.version(_definition(ctx, image), version)
+    found = ctx.compute.version(ctx.definition_of(image), version)
     if amendment.purpose in (Purpose.VERDICT, Purpose.APPROVAL):
         _check_room(found, amendment)
-    at = now()
-    run = Run(
-        id=new_run_id(image, at),
-        image=image,
-        source=found.id,
+    run = Run.draft(
+        image,
+        found.id,
         kind=SourceKind.IMAGE_VERSION,
         stage=Stage.AMENDING,
         amendment=amendment,
         definition=ctx.catalog.definition_id(image),
         version=version,
-        created=at,
-        began=at,
-        entered=at,
-        due=at,
     )
     if key:
         run.id, _ = ctx.requests.name(key, run.id, "")
@@ -105,7 +98,7 @@ def withdraw(ctx: Context, image: str, version: str, *, why: str, by: str, promo
 
 def _promoted_from(ctx: Context, image: str, source: str) -> Iterator[tuple[str, VersionFacts]]:
     for target in {ctx.catalog.target_of(rule) for rule in ctx.catalog.rules_from(image)}:
-        for version in _listed(ctx, target).versions:
+        for version in ctx.listing(ctx.definition_of(target)).versions:
             if (version.tag(SOURCE_TAG) or "").lower() == tag_value(source).lower():
                 yield target, version
 
@@ -133,7 +126,7 @@ def rollback(ctx: Context, image: str, *, why: str, by: str, out: str | None = N
     where there is none to go back to, where a withdrawal is under way, or where the latest one is not `out`: the same
     call again takes no further version out.
     """
-    listing = _listed(ctx, _known(ctx, image))
+    listing = ctx.listing(ctx.definition_of(_known(ctx, image)))
     latest: VersionFacts | None = None
     for version in listing.versions:
         _check_at_rest(ctx, image, version)
@@ -162,21 +155,10 @@ def _check_at_rest(ctx: Context, image: str, version: VersionFacts) -> None:
 def _is_good(ctx: Context, image: str, version: VersionFacts, listing: Listing) -> bool:
     ended = version.end_of_life is not None and version.end_of_life <= listing.at
     whole = version.state == "Succeeded" and not ended
-    return whole and ctx.compute.version(_definition(ctx, image), version.name).completed
+    return whole and ctx.compute.version(ctx.definition_of(image), version.name).completed
 
 
 def _known(ctx: Context, image: str) -> str:
     if image not in ctx.catalog.images:
         raise NotFound(f"the catalog has no image {image!r}; it has {', '.join(ctx.catalog.images)}")
     return image
-
-
-def _definition(ctx: Context, image: str) -> DefinitionId:
-    return DefinitionId.parse(ctx.catalog.definition_id(image))
-
-
-def _listed(ctx: Context, image: str) -> Listing:
-    try:
-        return ctx.compute.versions(_definition(ctx, image))
-    except NotFound:
-        return Listing(now(), [])

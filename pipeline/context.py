@@ -9,11 +9,13 @@ from pipeline.catalog import Catalog, load_catalog
 from pipeline.cloud.blobs import Blobs
 from pipeline.cloud.compute import Compute, DefinitionId, Target
 from pipeline.cloud.events import Topic
+from pipeline.cloud.faults import NotFound
 from pipeline.cloud.identity import credential
 from pipeline.cloud.queues import Queues
 from pipeline.cloud.tables import Tables
+from pipeline.gallery import Listing
 from pipeline.ledger import Holds, Ledger, Requests, Sources, Turns
-from pipeline.runs import Run, RunStore
+from pipeline.runs import Run, RunStore, now
 from pipeline.settings import Settings, load_settings
 
 
@@ -37,6 +39,17 @@ class Context:
     def definition(self, run: Run) -> DefinitionId:
         """Where the run's version goes: what the catalog said when the run began to make things."""
         return DefinitionId.parse(str(run.definition))
+
+    def definition_of(self, image: str) -> DefinitionId:
+        """Where versions of an image go by the catalog."""
+        return DefinitionId.parse(self.catalog.definition_id(image))
+
+    def listing(self, at: DefinitionId) -> Listing:
+        """The versions of a definition; none where it is not there, for then nothing was published yet."""
+        try:
+            return self.compute.versions(at)
+        except NotFound:
+            return Listing(now(), [])
 
     def targets(self, run: Run) -> list[Target]:
         """The regions the run's version is to be in."""

@@ -12,7 +12,7 @@ from pipeline.context import Context
 from pipeline.engine import queue_step
 from pipeline.events import read_blob_events
 from pipeline.requests import DataDisk, InvalidRequest, PublishRequest
-from pipeline.runs import DataVhd, Overtaken, Run, Stage, new_run_id, now
+from pipeline.runs import DataVhd, Overtaken, Run, Stage, now
 from pipeline.source import SourceKind
 
 _log = structlog.get_logger()
@@ -57,18 +57,7 @@ def take_upload(ctx: Context, container: str, name: str) -> list[Run]:
 
 def draft_of_vhd(ctx: Context, image: str, container: str, name: str) -> Run:
     """A run for a VHD, not begun yet."""
-    at = now()
-    return Run(
-        id=new_run_id(image, at),
-        image=image,
-        source=ctx.blobs.url(container, name),
-        container=container,
-        blob=name,
-        created=at,
-        began=at,
-        entered=at,
-        due=at,
-    )
+    return Run.draft(image, ctx.blobs.url(container, name), container=container, blob=name)
 
 
 def take_request(ctx: Context, request: PublishRequest) -> Offered:
@@ -118,17 +107,7 @@ def _draft_of_request(ctx: Context, request: PublishRequest) -> Run:
         ]
         named = f"{container}/{name}"
     else:
-        at = now()
-        draft = Run(
-            id=new_run_id(request.image, at),
-            image=request.image,
-            source=source.id,
-            kind=source.kind,
-            created=at,
-            began=at,
-            entered=at,
-            due=at,
-        )
+        draft = Run.draft(request.image, source.id, kind=source.kind)
         named = source.id
     if not ctx.catalog.allows(request.image, named):
         raise InvalidRequest([(field, f"the catalog does not allow this source for {request.image}: {named}")])

@@ -10,13 +10,12 @@ import structlog
 
 from pipeline import engine
 from pipeline.catalog import PromotedNumber, Promotion
-from pipeline.cloud.compute import DefinitionId
 from pipeline.cloud.faults import CloudFault, NotFound
 from pipeline.context import Context
 from pipeline.gallery import APPROVED, KEEP, Listing, VersionFacts
 from pipeline.gates import Gate, Plan, plan, why_nothing
 from pipeline.requests import OURS
-from pipeline.runs import Overtaken, Run, Stage, new_run_id, now
+from pipeline.runs import Overtaken, Run, Stage
 from pipeline.source import SourceKind
 from pipeline.stages.marks import ORIGIN_TAG, SOURCE_TAG, tag_value
 from pipeline.versions import Version, Wish
@@ -41,15 +40,15 @@ def look(ctx: Context, rule: Promotion, only: str | None = None) -> Plan:
     Costs a list of either definition and two rows; where something would move, its replication and its claim.
     """
     target = ctx.catalog.target_of(rule)
-    staged = _listed(ctx, ctx.catalog.definition_id(rule.from_))
-    there = _listed(ctx, ctx.catalog.definition_id(target))
+    staged = ctx.listing(ctx.definition_of(rule.from_))
+    there = ctx.listing(ctx.definition_of(target))
     have = _have(ctx, rule, there)
     if only and not staged.named(only):
         raise NotFound(f"{rule.from_} has no version {only}")
     found = plan(rule, [version for version in staged.versions if only in (None, version.name)], have, staged.at)
     found = replace(found, hold=ctx.holds.of(rule.key))
     while pick := found.pick:
-        gate = _last_gate(ctx, target, ctx.compute.version(_definition(ctx, rule.from_), pick.name))
+        gate = _last_gate(ctx, target, ctx.compute.version(ctx.definition_of(rule.from_), pick.name))
         if gate is None:
             break
         found = found.kept_back(pick, gate)
@@ -74,17 +73,6 @@ def _run_of(ctx: Context, target: str, version: VersionFacts) -> Run | None:
     owner = ctx.sources.claimed_by(target, version.id, version.fingerprint)
     loaded = ctx.runs.load(owner) if owner else None
     return loaded[0] if loaded else None
-
-
-def _listed(ctx: Context, definition: str) -> Listing:
-    try:
-        return ctx.compute.versions(DefinitionId.parse(definition))
-    except NotFound:
-        return Listing(now(), [])
-
-
-def _definition(ctx: Context, image: str) -> DefinitionId:
-    return DefinitionId.parse(ctx.catalog.definition_id(image))
 
 
 def _have(ctx: Context, rule: Promotion, there: Listing) -> Version | None:
@@ -157,23 +145,16 @@ def promote_all(ctx: Context, rules: Iterable[Promotion], only: str | None = Non
 
 
 def _draft(rule: Promotion, target: str, version: VersionFacts) -> Run:
-    at = now()
-    keeps = rule.number is PromotedNumber.KEEP
-    return Run(
-        id=new_run_id(target, at),
-        image=target,
-        source=version.id,
+    return Run.draft(
+        target,
+        version.id,
         kind=SourceKind.IMAGE_VERSION,
         etag=version.fingerprint,
         stage=Stage.INSPECTING,
         promotion=rule.key,
-        wish=Wish(exact=version.name) if keeps else None,
+        wish=Wish(exact=version.name) if rule.number is PromotedNumber.KEEP else None,
         tags=_inherited(version.tags),
         origin=version.tags.get(ORIGIN_TAG) or version.tags.get(SOURCE_TAG, version.id),
-        created=at,
-        began=at,
-        entered=at,
-        due=at,
     )
 
 

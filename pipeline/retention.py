@@ -15,7 +15,7 @@ from pipeline.cloud.compute import Compute, DefinitionId
 from pipeline.cloud.faults import CloudFault, NotFound
 from pipeline.context import Context
 from pipeline.gallery import KEEP, WITHDRAWN, Listing, VersionFacts, by_number
-from pipeline.runs import Purpose, Run, Stage, now
+from pipeline.runs import Purpose, Run, Stage
 from pipeline.stages.marks import RUN_TAG, source_mark, source_tag
 from pipeline.versions import Version
 
@@ -123,11 +123,8 @@ def look(ctx: Context, image: str, tagged: dict[str, Tagged] | None = None) -> R
 
     `tagged` keeps the managed images of each resource group for the next image, which may share it.
     """
-    at = DefinitionId.parse(ctx.catalog.definition_id(image))
-    try:
-        listing = ctx.compute.versions(at)
-    except NotFound:
-        listing = Listing(now(), [])
+    at = ctx.definition_of(image)
+    listing = ctx.listing(at)
     keep, holds = ctx.catalog.images[image].keep, dict[str, str]()
     decisions = plan(listing.versions, keep, listing.at, holds)
     if any(decision.delete for decision in decisions):
@@ -267,7 +264,7 @@ class Gone:
 def retire(ctx: Context, planned: Retention, only: Collection[str] | None = None) -> list[Gone]:
     """Do what was planned for an image, with `only` what it names alone. What Azure does not let go of is said, and
     tried again the next night."""
-    at, log, done = DefinitionId.parse(ctx.catalog.definition_id(planned.image)), _log.bind(image=planned.image), []
+    at, log, done = ctx.definition_of(planned.image), _log.bind(image=planned.image), []
 
     def take(event: str, what: str, remove: Callable[[], None], **told: str) -> None:
         if only is not None and what not in only:

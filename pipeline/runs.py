@@ -7,6 +7,7 @@ import secrets
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any, Self
 
 from pydantic import BaseModel
 
@@ -145,6 +146,14 @@ class Run(BaseModel):
     duplicate_of: str | None = None
     faults: int = 0
     """Steps in a row that Azure could not answer."""
+
+    @classmethod
+    def draft(cls, image: str, source: str, **facts: Any) -> Self:
+        """A run that begins now, under an id of its own, not written down yet."""
+        at = now()
+        return cls(
+            id=new_run_id(image, at), image=image, source=source, created=at, began=at, entered=at, due=at, **facts
+        )
 
     @property
     def purpose(self) -> str:

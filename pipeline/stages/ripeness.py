@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pipeline.cloud.compute import DefinitionId
-from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.gates import gates_of
 from pipeline.runs import Purpose, Run
@@ -24,12 +23,9 @@ def check_ripe(run: Run, ctx: Context) -> Wait | None:
     if any(one.amendment and one.amendment.purpose is Purpose.WITHDRAWAL for one in waiting(ctx, run.source)):
         return Wait(ctx.settings.poll_seconds, f"{run.source} is being withdrawn")
     definition, _, name = run.source.partition("/versions/")
-    try:
-        listing = ctx.compute.versions(DefinitionId.parse(definition))
-    except NotFound:
-        listing = None
-    version = listing.named(name) if listing else None
-    if listing is None or version is None or version.fingerprint != run.etag:
+    listing = ctx.listing(DefinitionId.parse(definition))
+    version = listing.named(name)
+    if version is None or version.fingerprint != run.etag:
         raise RunFailed(f"the image version {run.source} was deleted, or made anew, while it was promoted")
     gates = gates_of(rule, version, listing.at)
     if version.state == "Updating" and all(gate.may_open for gate in gates):

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from pipeline import engine
-from pipeline.cloud.compute import DefinitionId
 from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.intake import take_request
@@ -135,11 +134,8 @@ def versions(ctx: Context, call: Call) -> Answer:
     name, asked = call.route["image"], parse(VersionsQuery, dict(call.query))
     if name not in ctx.catalog.images:
         raise NotFound(f"the catalog has no image {name!r}; it has {', '.join(ctx.catalog.images)}")
-    at = DefinitionId.parse(ctx.catalog.definition_id(name))
-    try:
-        listed = ctx.compute.versions(at).versions[: asked.limit]
-    except NotFound:
-        listed = []  # no definition: nothing was published yet
+    at = ctx.definition_of(name)
+    listed = ctx.listing(at).versions[: asked.limit]
     found = [ctx.compute.version(at, version.name) for version in listed]
     return Answer(
         200,
