@@ -214,6 +214,16 @@ class Fate(StrEnum):
     DELETE = "delete"
 
 
+class Completion(StrEnum):
+    """When an upload counts as whole."""
+
+    REST = "rest"
+    """When it is marked complete; or when storage shows nothing that is missing, and it was not written to for a
+    while."""
+    MARK = "mark"
+    """When it is marked complete: by Content-MD5, by gallerist upload, or by gallerist complete."""
+
+
 class SourceVhd(_Entry):
     """What becomes of a VHD once it is published, at the earliest `after` its last write."""
 
@@ -249,6 +259,7 @@ class Image(_Entry):
 
     gallery: str
     drop: str | None = None
+    completion: Completion = Completion.REST
     sources: list[str] = []
     """What else a request may name, as patterns of container/path or of resource ids. Where none is given: any VHD of
     the storage account, and what is in the gallery's own subscription."""

@@ -11,10 +11,11 @@ from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from pipeline.announce import tell_end
 from pipeline.cloud.faults import CloudFault, Conflict, NotFound, Unavailable
+from pipeline.completeness import Upload
 from pipeline.context import Context
 from pipeline.runs import Overtaken, Run, Stage, now
 from pipeline.stages import STAGES
-from pipeline.stages.outcome import Go, Outcome, RunFailed, Wait
+from pipeline.stages.outcome import Go, Outcome, RunFailed, SourceAtFault, Wait
 
 STEPS = "run-steps"
 _log = structlog.get_logger()
@@ -107,6 +108,7 @@ def _take(ctx: Context, run: Run) -> Outcome:
             _check_may_go_on(ctx, run)
         outcome = STAGES[run.stage](run, ctx)
     except RunFailed as failure:
+        run.source_at_fault = isinstance(failure, SourceAtFault)
         return fail(run, str(failure))
     except Unavailable as fault:
         run.faults += 1
@@ -152,6 +154,13 @@ def _give_up(run: Run, why: str) -> Outcome:
         f"version {run.version}" if run.version else "",
     ]
     left = " and ".join(filter(None, made)) or "nothing"
+    if run.published:
+        # What is in `latest` is published, whatever could not be taken away after it: retention comes for that.
+        left = f"; left behind for retention: managed image {run.managed_image}" if run.managed_image else ""
+        note = f"version {run.version} is in latest all the same: {why}{left}"
+        _log.error("cleanup_failed", managed_image=run.managed_image, why=why)
+        run.reason, run.source_at_fault = None, False
+        return Go(Stage.PUBLISHED, note)
     run.reason = f"{run.reason}. What it made could not be taken away ({why}); left behind, if still there: {left}"
     return Go(Stage.FAILED, f"could not undo: {why}")
 
@@ -166,8 +175,9 @@ class NotNow(ValueError):
     """The run is in no state for this. The message says which it is in."""
 
 
-def retry(ctx: Context, run_id: str) -> Run:
-    """Let a run that failed or was cancelled go on, with the source it claimed and the number it holds.
+def retry(ctx: Context, run_id: str, why: str = "tried again", asked: Run | None = None) -> Run:
+    """Let a run that failed or was cancelled go on, with the source it claimed and the number it holds; with `asked`,
+    as that draft of a request asks for it. `why` goes into its history.
 
     Raises NotFound, or NotNow where it has not failed.
     """
@@ -175,16 +185,24 @@ def retry(ctx: Context, run_id: str) -> Run:
     was = run.stage
     if was not in (Stage.FAILED, Stage.CANCELLED):
         raise NotNow(f"the run is {was.value}; what can be tried again has failed or was cancelled")
-    if run.promotion and run.definition and not (run.wish and run.wish.exact):
-        ctx.ledger.renounce(run.definition, run.id)  # another may have moved on since, under a higher number
+    wish = asked.wish if asked and asked.wish else run.wish
+    overtaken = run.promotion and not (wish and wish.exact)  # another may have moved on since, under a higher number
+    if run.definition and (overtaken or wish != run.wish):
+        ctx.ledger.renounce(run.definition, run.id)
     ctx.runs.revive(run_id)
+    if asked:
+        run.wish, run.tags, run.data_disks = wish, run.tags | asked.tags, asked.data_disks or run.data_disks
+        run.request_id = asked.request_id or run.request_id
     run.stage = run.first_stage
     run.began = run.entered = run.due = now()
-    run.ended = run.reason = run.operation = run.managed_image = None
+    run.ended = run.reason = run.operation = run.managed_image = run.boots = None
+    run.upload, run.source_at_fault = Upload(), False
+    for data in run.data_disks:
+        data.upload = Upload()
     run.version = run.version if run.amendment else None
     run.outcome, run.note, run.faults, run.repairs, run.regions = Stage.FAILED, "", 0, {}, []
-    ctx.runs.save(run, etag, was=was, happened="tried again")
-    _log.info("run_retried", run=run.id, image=run.image)
+    ctx.runs.save(run, etag, was=was, happened=why)
+    _log.info("run_retried", run=run.id, image=run.image, why=why)
     queue_step(ctx, run)
     return run
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pipeline.catalog import Generation
-from pipeline.vhd import LARGEST_OS_DISK, MIB, Disk, read_partitions
+from pipeline.vhd import LARGEST_OS_DISK, MIB
 
 
 class Unfit(ValueError):
@@ -18,24 +20,27 @@ def check_size(disk_size: int) -> None:
         )
 
 
-def check_boot(head: bytes, wanted: Generation) -> Disk:
-    """What the first `HEAD` bytes say of a disk that boots as `wanted`. Raises Unfit where it does not."""
-    disk = read_partitions(head)
-    if disk.scheme == "none":
-        raise Unfit("the disk has no partition table, so no VM can boot from it: is this an OS disk?")
-    if wanted.value not in disk.generations:
-        raise Unfit(_generation_fault(disk, wanted))
-    return disk
+def check_boot(fault: str, generations: Collection[str], wanted: Generation) -> None:
+    """Raises Unfit where a disk does not boot as `wanted`. `fault` says why its partition table is no use, empty where
+    it is; `generations` are those that it boots as."""
+    if fault:
+        raise Unfit(fault)
+    if wanted.value not in generations:
+        raise Unfit(_generation_fault(generations, wanted))
 
 
-def _generation_fault(disk: Disk, wanted: Generation) -> str:
+def _generation_fault(generations: Collection[str], wanted: Generation) -> str:
     if wanted is Generation.V2:
+        seen = "boots as V1 only" if "V1" in generations else "nothing on it that a BIOS boots either"
+        publish = ", or publish it under another definition with hyper_v_generation: V1" if "V1" in generations else ""
+        joined = f"and {seen}" if "V1" in generations else f"and has {seen}"
         return (
-            "the definition says generation V2, but the disk has no EFI system partition and boots as V1 only. "
-            "To mend it: install a UEFI boot loader, or publish it under another definition with hyper_v_generation: V1"
+            f"the definition says generation V2, but the disk has no EFI system partition {joined}. "
+            f"To mend it: install a UEFI boot loader{publish}"
         )
-    seen = "boots by UEFI only" if disk.efi_system_partition else "holds nothing a BIOS can boot"
+    seen = "boots by UEFI only" if "V2" in generations else "holds nothing a BIOS can boot"
+    publish = ", or publish it under another definition with hyper_v_generation: V2" if "V2" in generations else ""
     return (
         f"the definition says generation V1, but the disk {seen}. "
-        "To mend it: add a BIOS boot partition, or publish it under another definition with hyper_v_generation: V2"
+        f"To mend it: install a BIOS boot loader (GRUB wants a BIOS boot partition on GPT disks){publish}"
     )

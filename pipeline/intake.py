@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
 import structlog
 
+from pipeline import engine
 from pipeline.cloud.faults import Denied, NotFound, Refused
 from pipeline.context import Context
-from pipeline.engine import queue_step
 from pipeline.events import read_blob_events
 from pipeline.requests import DataDisk, InvalidRequest, PublishRequest
 from pipeline.runs import DataVhd, Overtaken, Run, Stage, now
@@ -17,18 +18,22 @@ from pipeline.source import SourceKind
 
 _log = structlog.get_logger()
 
+_MAY_BE_TRIED_AGAIN = {Stage.FAILED, Stage.CANCELLED}
+
 
 class RequestConflict(ValueError):
-    """The request's id came with other content before."""
+    """The request's id came with other content before, or its source is at fault. The message says what to do."""
 
 
 @dataclass(frozen=True)
 class Offered:
-    """The run that has a source. `due` says that its first step is; `new`, that it was begun just now."""
+    """The run that has a source. `due` says that its first step is; `new`, that it was begun just now; `again`, that
+    the same content was uploaded once more since the run claimed it."""
 
     run: Run
     due: bool
     new: bool = False
+    again: bool = False
 
 
 def take_events(ctx: Context, message: bytes) -> list[Run]:
@@ -52,6 +57,10 @@ def take_upload(ctx: Context, container: str, name: str) -> list[Run]:
     if not images:
         _log.info("upload_ignored", blob=f"{container}/{name}", why="no image's drop pattern matches it")
     offered = [offer(ctx, draft_of_vhd(ctx, image, container, name)) for image in images]
+    for found in offered:
+        if found and found.again and found.run.stage in _MAY_BE_TRIED_AGAIN and not found.run.source_at_fault:
+            with suppress(engine.NotNow, Overtaken):  # another delivery of the event was faster
+                engine.retry(ctx, found.run.id, "uploaded again")
     return [found.run for found in offered if found and found.due]
 
 
@@ -75,9 +84,10 @@ def take_request(ctx: Context, request: PublishRequest) -> Offered:
                 f"request_id {request.request_id!r} came with other content before, and names the run {named}: "
                 "give this request an id of its own"
             )
-        if loaded := ctx.runs.load(named):
+        loaded = ctx.runs.load(named)
+        if loaded and loaded[0].stage not in _MAY_BE_TRIED_AGAIN:
             return Offered(loaded[0], due=loaded[0].generation == 1)
-        draft.id = named
+        draft.id = draft.id if loaded else named
     try:
         offered = offer(ctx, draft)
     except Denied as fault:
@@ -86,11 +96,28 @@ def take_request(ctx: Context, request: PublishRequest) -> Offered:
         raise InvalidRequest([(f"source.{draft.kind.value}", str(fault))]) from fault
     if offered is None:
         raise InvalidRequest([(f"source.{draft.kind.value}", f"does not exist: {draft.source}")])
+    if request.request_id and offered.run.id != named:
+        ctx.requests.rename(request.request_id, offered.run.id)
     if offered.run.id == draft.id:
         return offered
-    if request.request_id:
-        ctx.requests.rename(request.request_id, offered.run.id)
-    return _amend(ctx, offered, draft)
+    return _asked_again(ctx, offered, draft) or _amend(ctx, offered, draft)
+
+
+def _asked_again(ctx: Context, offered: Offered, asked: Run) -> Offered | None:
+    """Try a run that failed once more, as the new request asks for it; None where it has not failed.
+
+    Raises RequestConflict where no try can end otherwise, because the source itself is at fault.
+    """
+    run = offered.run
+    if run.stage not in _MAY_BE_TRIED_AGAIN:
+        return None
+    if run.source_at_fault:
+        raise RequestConflict(f"the run {run.id} failed for this very source, and would again: {run.reason}")
+    try:
+        tried = engine.retry(ctx, run.id, f"tried again: {asked.request_id or 'a request'} asks for it", asked)
+    except (engine.NotNow, Overtaken):  # another request was faster
+        return None
+    return Offered(tried, due=False)
 
 
 def _draft_of_request(ctx: Context, request: PublishRequest) -> Run:
@@ -148,27 +175,31 @@ def offer(ctx: Context, draft: Run) -> Offered | None:
         return Offered(loaded[0], due=loaded[0].generation == 1)
     draft = draft.model_copy(update={"id": waiting})
     try:
-        content = content_of(ctx, draft)
+        contents = contents_of(ctx, draft)
     except NotFound:
         ctx.sources.stop_waiting(draft.image, draft.source, waiting)
         log.info("source_ignored", why="it is gone")
         return None
-    owner = ctx.sources.claimed_by(draft.image, draft.source, content)
+    owner = ctx.sources.claimed_by(draft.image, draft.source, *contents)
     if owner and (loaded := ctx.runs.load(owner)):
         ctx.sources.stop_waiting(draft.image, draft.source, waiting)
         log.info("source_repeated", run=owner)
-        return Offered(loaded[0], due=False)
+        return Offered(loaded[0], due=False, again=contents[-1] != loaded[0].etag)
     begun = ctx.runs.begin(draft)
     if begun:
         log.info("run_begun", run=draft.id)
     return Offered(draft, due=begun, new=begun)
 
 
-def content_of(ctx: Context, run: Run) -> str:
-    """What names the content of a run's source now: a blob's ETag, a resource's fingerprint. Raises NotFound."""
+def contents_of(ctx: Context, run: Run) -> list[str]:
+    """What names the content of a run's source now: of a blob its content and its ETag, of a resource its fingerprint.
+
+    Raises NotFound.
+    """
     if run.kind is SourceKind.BLOB:
-        return ctx.blobs.facts(run.container, run.blob).etag
-    return ctx.compute.source(run.kind, run.source).fingerprint
+        blob = ctx.blobs.facts(run.container, run.blob)
+        return [blob.content, blob.etag]
+    return [ctx.compute.source(run.kind, run.source).fingerprint]
 
 
 def _amend(ctx: Context, offered: Offered, asked: Run) -> Offered:
@@ -183,6 +214,6 @@ def _amend(ctx: Context, offered: Offered, asked: Run) -> Offered:
             ctx.runs.save(run, etag, was=run.stage, happened=f"asked for by {run.request_id or 'a request'}")
         except Overtaken:
             continue
-        queue_step(ctx, run, max(0.0, (run.due - now()).total_seconds()))
+        engine.queue_step(ctx, run, max(0.0, (run.due - now()).total_seconds()))
         return Offered(run, due=False)
     return offered

@@ -21,6 +21,7 @@ HOLDS = "holds"
 _RULES = "rule"
 _WAITING = "waiting"
 _REQUEST = "request"
+_UNTAGGED = "untagged"
 
 
 class Taken(Exception):
@@ -188,24 +189,37 @@ class Sources:
                 return self.await_upload(image, url, run)
         return run
 
-    def claimed_by(self, image: str, url: str, etag: str) -> str | None:
-        """The run that claimed this content."""
-        try:
-            return str(self._tables.get(SOURCES, _source(image, url), _content(etag))["run"])
-        except NotFound:
-            return None
+    def claimed_by(self, image: str, url: str, *contents: str) -> str | None:
+        """The run that claimed one of these contents, the first named before the next."""
+        for content in dict.fromkeys(contents):
+            with suppress(NotFound):
+                return str(self._tables.get(SOURCES, _source(image, url), _content(content))["run"])
+        return None
 
-    def claim(self, image: str, url: str, etag: str, run: str) -> str:
+    def claim(self, image: str, url: str, content: str, run: str) -> str:
         """Claim a content for a run, which then waits no longer. Returns the run that has it."""
         partition = _source(image, url)
-        row = {"PartitionKey": partition, "RowKey": _content(etag), "run": run, "etag": etag, "url": url}
+        row = {"PartitionKey": partition, "RowKey": _content(content), "run": run, "content": content, "url": url}
         try:
             self._tables.insert(SOURCES, row)
             winner = run
         except Conflict:
-            winner = str(self._tables.get(SOURCES, partition, _content(etag))["run"])
+            winner = str(self._tables.get(SOURCES, partition, _content(content))["run"])
         self.stop_waiting(image, url, run)
         return winner
+
+    def leave_untagged(self, run: str, outcome: str) -> None:
+        """Remember that a run's source could not be tagged with `outcome`."""
+        with suppress(Conflict):
+            self._tables.insert(SOURCES, {"PartitionKey": _UNTAGGED, "RowKey": run, "outcome": outcome})
+
+    def untagged(self) -> list[tuple[str, str]]:
+        """The runs whose sources could not be tagged, and what each is to be tagged with."""
+        return [(str(row["RowKey"]), str(row["outcome"])) for row in self._tables.rows(SOURCES, _UNTAGGED)]
+
+    def tagged(self, run: str) -> None:
+        """Forget that a run's source could not be tagged."""
+        self._tables.delete(SOURCES, _UNTAGGED, run)
 
     def stop_waiting(self, image: str, url: str, run: str) -> None:
         """Let another run wait for this address; nothing where another already does."""
@@ -242,5 +256,5 @@ def _turns(version: str) -> str:
     return f"turns|{sha256(version.lower().encode()).hexdigest()}"
 
 
-def _content(etag: str) -> str:
-    return f"etag|{sha256(etag.encode()).hexdigest()}"
+def _content(content: str) -> str:
+    return f"content|{sha256(content.encode()).hexdigest()}"

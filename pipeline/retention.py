@@ -16,8 +16,7 @@ from pipeline.cloud.faults import CloudFault, NotFound
 from pipeline.context import Context
 from pipeline.gallery import KEEP, WITHDRAWN, Listing, VersionFacts, by_number
 from pipeline.runs import Purpose, Run, Stage
-from pipeline.stages.marks import RUN_TAG, source_mark, source_tag
-from pipeline.versions import Version
+from pipeline.stages.marks import RUN_TAG, is_published, source_tag
 
 _log = structlog.get_logger()
 Tagged = list[tuple[str, str]]
@@ -226,19 +225,10 @@ def _spent_vhds(ctx: Context, image: str) -> list[tuple[str, str, str]]:
         except NotFound:
             continue
         images = {image, *ctx.catalog.fed_by(container, name)}
-        published = all(_is_published(tags.get(source_tag(fed), ""), blob.etag) for fed in images)
+        published = all(is_published(tags.get(source_tag(fed), ""), blob.etag) for fed in images)
         if published and blob.age >= fate.after.total_seconds():
             spent.append((container, name, blob.etag))
     return spent
-
-
-def _is_published(mark: str, etag: str) -> bool:
-    outcome = mark.removeprefix(source_mark(etag, ""))
-    try:
-        Version.parse(outcome)
-    except ValueError:
-        return False
-    return mark == source_mark(etag, outcome)
 
 
 def look_all(ctx: Context, images: Iterable[str]) -> Iterator[Retention]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from pipeline.cloud.faults import Conflict, NotFound
 from pipeline.cloud.tables import Change, Row, Tables
+from pipeline.completeness import Upload
 from pipeline.replication import RegionProgress
 from pipeline.source import SourceKind
 from pipeline.versions import Wish
@@ -66,6 +67,15 @@ class DataVhd(BaseModel):
     container: str
     blob: str
     url: str
+    upload: Upload = Upload()
+
+
+class Boots(BaseModel):
+    """What the VHD's partition table says: its scheme, the Hyper-V generations it boots as, or why it is no use."""
+
+    scheme: str
+    generations: list[str] = []
+    fault: str = ""
 
 
 class Purpose(StrEnum):
@@ -122,9 +132,13 @@ class Run(BaseModel):
     due: datetime
     ended: datetime | None = None
 
-    head_seen: bool = False
-    """The VHD's first bytes were written, and looked at."""
+    upload: Upload = Upload()
+    """What the looks at the VHD have shown while it was uploaded."""
+    boots: Boots | None = None
+    """What the VHD's partition table says, once it is whole."""
     etag: str | None = None
+    content: str | None = None
+    """What names the content that the run has claimed: a digest where one is known, else the ETag."""
     size: int | None = None
     definition: str | None = None
     managed_image: str | None = None
@@ -143,6 +157,8 @@ class Run(BaseModel):
     """What undoing leads to."""
     reason: str | None = None
     """Why the run failed, for a person to act on."""
+    source_at_fault: bool = False
+    """It failed for what the source is, so that trying again without another source mends nothing."""
     duplicate_of: str | None = None
     faults: int = 0
     """Steps in a row that Azure could not answer."""
@@ -167,7 +183,7 @@ class Run(BaseModel):
         """Where the run begins, or begins anew when it is tried again."""
         if self.amendment:
             return Stage.AMENDING
-        return Stage.INSPECTING if self.etag else Stage.AWAITING_UPLOAD
+        return Stage.INSPECTING if self.etag and self.kind is not SourceKind.BLOB else Stage.AWAITING_UPLOAD
 
     @property
     def image_name(self) -> str:

@@ -13,7 +13,7 @@ from pipeline.context import Context
 from pipeline.engine import queue_step
 from pipeline.intake import draft_of_vhd, offer
 from pipeline.runs import now
-from pipeline.stages.marks import source_mark, source_tag
+from pipeline.stages.marks import mark_again, source_mark, source_tag
 
 _log = structlog.get_logger()
 
@@ -31,7 +31,8 @@ class Swept:
 
 
 def sweep(ctx: Context) -> Swept:
-    """Queue again what stalled; begin runs for VHDs nobody told of."""
+    """Queue again what stalled; tag what could not be tagged; begin runs for VHDs nobody told of."""
+    mark_again(ctx)
     swept = Swept(*_stalled(ctx), _untold(ctx))
     _log.info("swept", live=swept.live, stalled=swept.stalled, found=swept.found)
     return swept
@@ -69,7 +70,8 @@ def _untold(ctx: Context) -> int:
         for blob in blobs:
             for name in ctx.catalog.fed_by(blob.container, blob.name):
                 marked = blob.tags.get(source_tag(name), "").startswith(source_mark(blob.etag, ""))
-                if marked or ctx.sources.claimed_by(name, ctx.blobs.url(blob.container, blob.name), blob.etag):
+                url = ctx.blobs.url(blob.container, blob.name)
+                if marked or ctx.sources.claimed_by(name, url, blob.content, blob.etag):
                     continue
                 offered = offer(ctx, draft_of_vhd(ctx, name, blob.container, blob.name))
                 if offered and offered.new:

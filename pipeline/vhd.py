@@ -8,39 +8,26 @@ blobs, whose virtual size is a whole number of MiB ("Upload a VHD to Azure").
 from __future__ import annotations
 
 import struct
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-SECTOR = 512
+from pipeline.formats import ISO, ISO_AT, is_iso, name_format
+from pipeline.partitions import Reader
+
 MIB = 1024 * 1024
 FOOTER = 512
-HEAD = 40 * SECTOR  # MBR, GPT header and the usual 128 partition entries of 128 bytes, with room
 LARGEST_OS_DISK = 2048 * 1024 * MIB  # GallerySourceResourceExceedsMaxSize: a version takes 2 TiB
+
+UPLOAD = "azcopy copy x.vhd URL --blob-type PageBlob --put-md5"
+"""The line that uploads a VHD with a tool everybody has, and marks it complete."""
 
 _COOKIE = b"conectix"
 _FIXED, _DYNAMIC, _DIFFERENCING = 2, 3, 4
-_EFI_SYSTEM = uuid.UUID("c12a7328-f81f-11d2-ba4b-00a0c93ec93b")
-_BIOS_BOOT = uuid.UUID("21686148-6449-6e6f-744e-656564454649")
-_FOREIGN = {
-    b"vhdxfile": (
-        "a VHDX file",
-        "qemu-img convert -f vhdx -O vpc -o subformat=fixed,force_size in.vhdx out.vhd",
-    ),
-    b"QFI\xfb": (
-        "a qcow2 image",
-        "qemu-img convert -f qcow2 -O vpc -o subformat=fixed,force_size in.qcow2 out.vhd",
-    ),
-    b"KDMV": (
-        "a VMDK image",
-        "qemu-img convert -f vmdk -O vpc -o subformat=fixed,force_size in.vmdk out.vhd",
-    ),
-    b"\x1f\x8b": ("a gzip archive", "gunzip it, then upload the VHD inside"),
-    b"\xfd7zXZ\x00": ("an xz archive", "xz -d it, then upload the VHD inside"),
-    b"\x28\xb5\x2f\xfd": ("a zstd archive", "zstd -d it, then upload the VHD inside"),
-    b"PK\x03\x04": ("a zip archive", "unzip it, then upload the VHD inside"),
-}
 _TO_FIXED = "qemu-img convert -f vpc -O vpc -o subformat=fixed,force_size in.vhd out.vhd"
+# qemu-img opens no VHD whose checksum is wrong; without its footer, a fixed VHD is a raw disk image.
+_REWRITE = (
+    "head -c -512 in.vhd > in.raw, then qemu-img convert -f raw -O vpc -o subformat=fixed,force_size in.raw out.vhd, "
+    "which writes the footer anew"
+)
 _FROM_RAW = (
     "qemu-img resize -f raw in.raw <next whole MiB>, then "
     "qemu-img convert -f raw -O vpc -o subformat=fixed,force_size in.raw out.vhd"
@@ -50,8 +37,8 @@ _FROM_RAW = (
 class NotAVhd(ValueError):
     """The blob can never become a version as it is. The message says what it is and what to run to mend it."""
 
-    def __init__(self, what: str, mend: str) -> None:
-        super().__init__(f"{what}. To mend it: {mend}")
+    def __init__(self, what: str, mend: str = "") -> None:
+        super().__init__(f"{what}. To mend it: {mend}" if mend else what)
 
 
 class Incomplete(ValueError):
@@ -81,9 +68,8 @@ class Footer:
 
 def foreign_format(head: bytes) -> NotAVhd | None:
     """The other format that the first 512 bytes of a blob show, where they show one."""
-    for magic, (what, mend) in _FOREIGN.items():
-        if head.startswith(magic):
-            return NotAVhd(f"this is {what}, not a VHD", mend)
+    if found := name_format(head):
+        return NotAVhd(f"this is {found.what}, not a VHD", found.mend)
     copy = Footer.parse(head[:FOOTER])
     if copy and copy.disk_type == _DYNAMIC:
         return NotAVhd("this is a dynamic VHD; Azure takes fixed ones", _TO_FIXED)
@@ -95,8 +81,9 @@ def foreign_format(head: bytes) -> NotAVhd | None:
     return None
 
 
-def check_footer(head: bytes, tail: bytes, blob_size: int) -> Footer:
-    """The footer of a whole, fixed, aligned VHD of `blob_size` bytes, from its first and last 512 bytes.
+def check_footer(head: bytes, tail: bytes, blob_size: int, read: Reader | None = None) -> Footer:
+    """The footer of a whole, fixed, aligned VHD of `blob_size` bytes, from its first and last 512 bytes. Where there is
+    none, `read` tells formats that show further on.
 
     Raises Incomplete where the last page is still empty in a blob that could be a VHD, NotAVhd where the blob
     is something else.
@@ -105,6 +92,8 @@ def check_footer(head: bytes, tail: bytes, blob_size: int) -> Footer:
         raise found
     footer = Footer.parse(tail)
     if footer is None:
+        if read and is_iso(read(ISO_AT, 5)):
+            raise NotAVhd(f"this is {ISO.what}, not a VHD", ISO.mend)
         raise _without_footer(tail, blob_size)
     if footer.disk_type != _FIXED:
         raise NotAVhd(f"this VHD's footer says disk type {footer.disk_type}; Azure takes fixed ones (2)", _TO_FIXED)
@@ -112,7 +101,7 @@ def check_footer(head: bytes, tail: bytes, blob_size: int) -> Footer:
         raise NotAVhd(
             f"the VHD's footer says a disk of {footer.current_size} bytes, the blob holds {blob_size - FOOTER}: "
             "it was cut short or padded",
-            "upload it again, whole (azcopy copy x.vhd URL --blob-type PageBlob)",
+            f"upload it again, whole ({UPLOAD})",
         )
     if footer.current_size % MIB:
         raise NotAVhd(
@@ -126,9 +115,11 @@ def check_footer(head: bytes, tail: bytes, blob_size: int) -> Footer:
 
 def _without_footer(tail: bytes, blob_size: int) -> Exception:
     if tail.startswith(_COOKIE):
+        if not any(tail[64:68]):
+            return NotAVhd("the VHD's footer has no checksum: the program that made it left it out", _REWRITE)
         return NotAVhd(
             "the VHD's footer is damaged: its checksum is wrong",
-            "upload it again (azcopy copy x.vhd URL --blob-type PageBlob)",
+            f"upload it again ({UPLOAD}); where gallerist upload refuses the file for the same reason: {_REWRITE}",
         )
     if not any(tail) and blob_size % MIB == FOOTER:
         return Incomplete("the last page, which holds the VHD's footer, is not written yet")
@@ -136,51 +127,3 @@ def _without_footer(tail: bytes, blob_size: int) -> Exception:
         f"there is no VHD footer at the end of its {blob_size} bytes: this is a raw disk image, or a VHD cut short",
         _FROM_RAW + "; or upload the VHD again, whole",
     )
-
-
-@dataclass(frozen=True)
-class Disk:
-    """What a disk's first bytes say of it."""
-
-    scheme: str
-    """`GPT`, `MBR` or `none`."""
-    efi_system_partition: bool
-    bios_bootable: bool
-    generations: frozenset[str] = field(init=False)
-    """The Hyper-V generations this disk can boot as: `V1` by BIOS, `V2` by UEFI."""
-
-    def __post_init__(self) -> None:
-        boots = {"V2"} if self.efi_system_partition else set()
-        object.__setattr__(self, "generations", frozenset(boots | ({"V1"} if self.bios_bootable else set())))
-
-
-def read_partitions(head: bytes) -> Disk:
-    """The partition table in the first `HEAD` bytes of a disk (UEFI specification 2.10, chapter 5).
-
-    Only what lies in `head` is looked at: entries that a GPT places further on count as absent.
-    """
-    if len(head) < SECTOR or head[510:512] != b"\x55\xaa":
-        return Disk("none", efi_system_partition=False, bios_bootable=False)
-    boot_code = any(head[:440])
-    types = [head[446 + 16 * n + 4] for n in range(4)]
-    if 0xEE in types and head[SECTOR : SECTOR + 8] == b"EFI PART":
-        kinds = set(_gpt_types(head))
-        return Disk(
-            "GPT",
-            efi_system_partition=_EFI_SYSTEM in kinds,
-            bios_bootable=_BIOS_BOOT in kinds or (boot_code and _EFI_SYSTEM not in kinds),
-        )
-    return Disk("MBR", efi_system_partition=0xEF in types, bios_bootable=any(t not in (0, 0xEF) for t in types))
-
-
-def _gpt_types(head: bytes) -> Iterator[uuid.UUID]:
-    first_lba, count, size = struct.unpack_from("<QII", head, SECTOR + 72)
-    start = first_lba * SECTOR
-    if size < 128 or size % 8:
-        return
-    for n in range(min(count, 1024)):
-        at = start + n * size
-        if at + 16 > len(head):
-            return
-        if any(kind := head[at : at + 16]):
-            yield uuid.UUID(bytes_le=kind)

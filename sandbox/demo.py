@@ -23,11 +23,12 @@ from pipeline import amendments, engine, promotion
 from pipeline.catalog import Promotion
 from pipeline.context import Context, connect
 from pipeline.gates import why_nothing
+from pipeline.partitions import HEAD, SECTOR, read_partitions
 from pipeline.replication import RegionState
 from pipeline.requests import Verdict
 from pipeline.runs import Run, Stage
 from pipeline.settings import load_settings
-from pipeline.vhd import HEAD, SECTOR, check_footer, read_partitions
+from pipeline.vhd import check_footer
 from sandbox import disk
 from sandbox.up import Options, Sandbox, SandboxError
 

@@ -34,11 +34,24 @@ def make_raw(path: Path, mib: int = 64, *, generation: str = "V2", build: str = 
     with path.open("wb") as disk:
         disk.truncate(mib * MIB)
         write_gpt(disk.fileno(), mib * MIB, EFI_SYSTEM if generation == "V2" else BIOS_BOOT)
+        if generation == "V2":
+            os.pwrite(disk.fileno(), fat_boot_sector(16 * MIB), MIB)
         content = f"PRETTY_NAME=demo {build}\n".encode()
         os.pwrite(disk.fileno(), content.ljust(SECTOR, b"\0") * 2048, 17 * MIB)
         if generation == "V1":
             os.pwrite(disk.fileno(), b"\xeb\x63\x90".ljust(440, b"\x90"), 0)
     return path
+
+
+def fat_boot_sector(size: int) -> bytes:
+    """The boot sector of an empty FAT16 file system of `size` bytes (Microsoft's FAT specification 1.03)."""
+    return (
+        struct.pack(
+            "<3s8sHBHBHHBHHHIIBBBI11s8s", b"\xeb\x3c\x90", b"GALLERIS", SECTOR, 4, 4, 2, 512, size // SECTOR, 0xF8, 32,
+            32, 64, 0, 0, 0x80, 0, 0x29, 1, b"EFI        ", b"FAT16   ",
+        ).ljust(510, b"\0")
+        + b"\x55\xaa"
+    )  # fmt: skip
 
 
 def write_gpt(fd: int, size: int, boot: uuid.UUID) -> None:

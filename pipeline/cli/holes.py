@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from pipeline.vhd import SECTOR
+from pipeline.partitions import SECTOR
 
 WINDOW = 4 * 1024 * 1024
 """Bytes looked at, and sent, at a time; Put Page takes no more."""

@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.cli.holes import WINDOW, content, windows
-from pipeline.cloud.blobs import FOOTER_LAST
 from pipeline.cloud.faults import Conflict
 from pipeline.cloud.page_blobs import LARGEST, Found, PageBlob
-from pipeline.vhd import FOOTER, HEAD, SECTOR, Incomplete, NotAVhd, check_footer
+from pipeline.partitions import HEAD, SECTOR, Disk, read_partitions
+from pipeline.upload_marks import COMPLETE, CONTENT, UPLOAD
+from pipeline.vhd import FOOTER, Incomplete, NotAVhd, check_footer
 
-DIGEST = "gallerist_content"
-"""The metadata that names the content: SHA-256 over offset and SHA-256 of each window that is not a hole."""
 _LOOK = 0.1  # seconds
 _ATTEMPTS = 20
 _TAKEN_OVER = "another upload has taken this blob over"
@@ -36,13 +35,15 @@ class Changed(RuntimeError):
 
 @dataclass(frozen=True)
 class Vhd:
-    """A fixed VHD on this machine. `size` in bytes, `modified` in nanoseconds; `head` its first bytes."""
+    """A fixed VHD on this machine. `size` in bytes, `modified` in nanoseconds; `head` its first bytes, `disk` what its
+    partition table says."""
 
     path: Path
     size: int
     modified: int
     head: bytes
     footer: bytes
+    disk: Disk
 
     @property
     def fingerprint(self) -> str:
@@ -55,19 +56,23 @@ def read_vhd(path: Path) -> Vhd:
     """The VHD in the file at `path`. Raises NotAVhd or OSError where Azure would take no disk of it."""
     with path.open("rb") as file:
         seen = os.fstat(file.fileno())
-        head = file.read(HEAD)
-        file.seek(max(0, seen.st_size - FOOTER))
-        footer = file.read(FOOTER)
-    try:
-        check_footer(head[:SECTOR], footer, seen.st_size)
-    except Incomplete:
-        raise NotAVhd(
-            "the last 512 bytes, where a VHD has its footer, are empty: this file was never written to its end",
-            "convert or download it again",
-        ) from None
+
+        def read(offset: int, length: int) -> bytes:
+            file.seek(offset)
+            return file.read(length)
+
+        head, footer = read(0, HEAD), read(max(0, seen.st_size - FOOTER), FOOTER)
+        try:
+            check_footer(head[:SECTOR], footer, seen.st_size, read)
+        except Incomplete:
+            raise NotAVhd(
+                "the last 512 bytes, where a VHD has its footer, are empty: this file was never written to its end",
+                "convert or download it again",
+            ) from None
+        disk = read_partitions(head, read)
     if seen.st_size > LARGEST:
         raise NotAVhd(f"a page blob holds {LARGEST // 1024**4} TiB at most", "use a smaller disk")
-    return Vhd(path, seen.st_size, seen.st_mtime_ns, head, footer)
+    return Vhd(path, seen.st_size, seen.st_mtime_ns, head, footer, disk)
 
 
 @dataclass
@@ -141,8 +146,8 @@ def _take(
     sequence = 1 + secrets.randbelow(2**52)
     for attempt in range(1, _ATTEMPTS + 1):
         found = blob.find()
-        mine = found is not None and found.metadata.get(FOOTER_LAST) == vhd.fingerprint and found.size == vhd.size
-        whole = found is not None and FOOTER_LAST in found.metadata and _Ranges(blob.written()).hold_last(found.size)
+        mine = found is not None and found.metadata.get(UPLOAD) == vhd.fingerprint and found.size == vhd.size
+        whole = found is not None and UPLOAD in found.metadata and _Ranges(blob.written()).hold_last(found.size)
         if found and whole and (mine or _same(vhd, fd, found, threads, tell)):
             return None
         if found and not mine and not overwrite:
@@ -151,7 +156,7 @@ def _take(
             if found and mine:
                 blob.take_over(sequence, found)
                 return sequence, _Ranges(blob.written())
-            blob.create(vhd.size, sequence, {FOOTER_LAST: vhd.fingerprint}, over=found)
+            blob.create(vhd.size, sequence, {UPLOAD: vhd.fingerprint}, over=found)
         except Conflict:
             # Another upload is at work on the blob this moment: look again, for it may just have completed it.
             if attempt == _ATTEMPTS:
@@ -169,12 +174,12 @@ def _finish(vhd: Vhd, fd: int, blob: PageBlob, sequence: int, digest: str) -> No
     found = blob.find()
     if found is None or found.sequence != sequence:
         raise Conflict(_TAKEN_OVER, "SequenceNumberConditionNotMet")
-    blob.describe({FOOTER_LAST: vhd.fingerprint, DIGEST: digest}, found.etag)
+    blob.describe({UPLOAD: vhd.fingerprint, CONTENT: digest, COMPLETE: found.mark}, found.etag)
     blob.write(vhd.size - FOOTER, vhd.footer, sequence)
 
 
 def _what_is_there(found: Found, *, whole: bool) -> str:
-    if FOOTER_LAST not in found.metadata:
+    if UPLOAD not in found.metadata:
         return f"a blob of {found.size} bytes is there that gallerist did not upload; --overwrite replaces it"
     if not whole:
         return "an unfinished upload of another file is there; --overwrite replaces it"
@@ -205,9 +210,9 @@ class _Ranges:
 
 def _same(vhd: Vhd, fd: int, found: Found, threads: int, tell: Callable[[Progress], None]) -> bool:
     """Whether the complete blob holds what the file holds; the file is read for it, the blob is not."""
-    if found.size != vhd.size or DIGEST not in found.metadata:
+    if found.size != vhd.size or CONTENT not in found.metadata:
         return False
-    return found.metadata[DIGEST] == _digest(vhd, _walk(vhd, fd, threads, lambda *_: None, tell).digests)
+    return found.metadata[CONTENT] == _digest(vhd, _walk(vhd, fd, threads, lambda *_: None, tell).digests)
 
 
 def _digest(vhd: Vhd, digests: dict[int, bytes]) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote, unquote, urlsplit
@@ -18,11 +19,14 @@ from pipeline.cli.api import Api, Json
 from pipeline.cli.command import EPILOG, AsJson, Audience, CatalogFile, Storage, Url, api_of, app, ends_well
 from pipeline.cli.upload import Progress, Uploaded, Vhd, read_vhd
 from pipeline.cli.upload import upload as bring
-from pipeline.cloud.faults import NotFound, Unavailable
+from pipeline.cloud.blobs import BlobFacts, Blobs
+from pipeline.cloud.faults import Denied, NotFound, Unavailable
 from pipeline.cloud.identity import credential
 from pipeline.cloud.page_blobs import PageBlob
+from pipeline.completeness import MOST_RANGES, examine
 from pipeline.fit import check_boot, check_size
-from pipeline.vhd import FOOTER
+from pipeline.stages.marks import is_published
+from pipeline.vhd import FOOTER, UPLOAD, NotAVhd
 
 _LINES_EVERY = 5.0  # seconds between two lines of progress where there is no terminal
 
@@ -66,6 +70,10 @@ def upload(
         endpoint = _endpoint(storage, None)
     else:
         endpoint, container, blob_name = _place(str(to), storage, name or file.name)
+    if not blob_name.lower().endswith(".vhd"):
+        raise typer.BadParameter(
+            f"{blob_name!r} does not end in .vhd, and Azure makes images of no other blob", param_hint="--name"
+        )
     _check_fit(vhd, known, [image] if image else known.fed_by(container, blob_name) if known else [])
     blob = PageBlob(endpoint, container, blob_name, credential(), parallel)
     said = {"file": str(file), "blob": f"{endpoint}/{container}/{quote(blob_name, safe='/~')}", "size": vhd.size}
@@ -75,6 +83,58 @@ def upload(
     done = _bring(vhd, blob, parallel, overwrite=overwrite)
     figures = {"state": done.state, "sent": done.sent, "kept": done.kept, "seconds": round(done.seconds, 3)}
     _end_upload(said | figures, _in_words(done, said["blob"]), as_json=as_json)
+
+
+@app.command(epilog=EPILOG)
+@ends_well
+def complete(
+    blob: Annotated[str, typer.Argument(help="The VHD: its blob's URL, or container/path.")],
+    storage: Storage = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Mark it although storage shows that something of it is missing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Mark a VHD complete that another program has uploaded.
+
+    Nothing but a mark proves that an upload has ended. The VHD is looked at first, and is not marked where it shows
+    that something is missing.
+    """
+    if urlsplit(blob).query:
+        raise typer.BadParameter("takes no query: it signs in with your identity, not a SAS", param_hint="BLOB")
+    endpoint, container, name = _place(blob, storage, "")
+    blobs = Blobs(endpoint, credential())
+    found = blobs.facts(container, name)
+    url = blobs.url(container, name)
+    if found.marked:
+        _end_upload({"blob": url, "state": "marked"}, f"{url} is marked complete already", as_json=as_json)
+        return
+    with suppress(Denied):
+        if taken := [tag for tag, said in blobs.tags(container, name).items() if is_published(said, found.etag)]:
+            words = f"{url} is published already: see its tag {taken[0]}"
+            _end_upload({"blob": url, "state": "published"}, words, as_json=as_json)
+            return
+    lacking = _lacking(blobs, found)
+    if lacking and not anyway:
+        raise NotAVhd(f"{url} is not marked: {lacking}", "wait until its upload has ended; --anyway marks it now")
+    blobs.complete(container, name, found.etag)
+    _end_upload(
+        {"blob": url, "state": "complete", "lacking": lacking},
+        f"{url} is marked complete. A run that waits for it goes on; where none does, the next sweep begins one for a "
+        "drop, and gallerist publish for any other",
+        as_json=as_json,
+    )
+
+
+def _lacking(blobs: Blobs, found: BlobFacts) -> str:
+    """What storage shows to be missing of a blob, empty where nothing. Raises NotAVhd where it can never be a VHD."""
+    if not found.page_blob:
+        raise NotAVhd(f"this is a {found.kind}, and Azure makes disks of page blobs only", f"upload it again: {UPLOAD}")
+    pages = partial(blobs.pages, found, most=MOST_RANGES)
+    disk, evidence = examine(found.size, partial(blobs.read, found), pages, boots=False)
+    if disk is None:
+        raise NotAVhd(f"the upload has not ended: {evidence.lacking}", "wait until it has, or upload it again")
+    return evidence.lacking
 
 
 def _end_upload(found: Json, words: str, *, as_json: bool) -> None:
@@ -144,7 +204,8 @@ def _check_fit(vhd: Vhd, known: Catalog | None, images: list[str]) -> None:
     if images:
         check_size(vhd.size - FOOTER)
     for image in images if known else []:
-        check_boot(vhd.head, known.images[image].definition.hyper_v_generation)  # type: ignore[union-attr]
+        wanted = known.images[image].definition.hyper_v_generation  # type: ignore[union-attr]
+        check_boot(vhd.disk.fault, vhd.disk.generations, wanted)
 
 
 def _bring(vhd: Vhd, blob: PageBlob, parallel: int, *, overwrite: bool) -> Uploaded:

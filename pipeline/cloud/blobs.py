@@ -15,19 +15,18 @@ from azure.core.pipeline.policies import BearerTokenCredentialPolicy, HttpLoggin
 from azure.core.rest import HttpRequest, HttpResponse
 from azure.storage.blob import BlobProperties, BlobServiceClient
 
+from pipeline import upload_marks
 from pipeline.cloud.retry import NO_SDK_RETRIES, cloud_call
 
 _API_VERSION = "2023-11-03"
-FOOTER_LAST = "gallerist_upload"
-"""The metadata of a blob by which its uploader promises that the VHD's footer is the last page written."""
 
 
 @dataclass(frozen=True)
 class BlobFacts:
     """What storage says of a blob.
 
-    `size` in bytes; `content_md5` in hex; `age` in seconds since the last write; `footer_last` where the uploader
-    promises to write a VHD's footer after all else, so that whoever sees the footer sees the whole.
+    `size` in bytes; `content_md5` in hex; `age` in seconds since the last write; `marked` where its uploader, or a
+    person, has said that it is complete; `digest` is what the uploader says its content is.
     """
 
     container: str
@@ -38,9 +37,18 @@ class BlobFacts:
     kind: str
     copy_status: str | None
     content_md5: str | None
-    footer_last: bool
+    marked: bool
+    digest: str | None
     age: float
     tags: dict[str, str]
+
+    @property
+    def content(self) -> str:
+        """What names the content: a digest where one is known, which no change of metadata or headers changes, else
+        the ETag."""
+        if self.digest:
+            return f"sha256:{self.digest}"
+        return f"md5:{self.content_md5}" if self.content_md5 else self.etag
 
 
 class Blobs:
@@ -89,21 +97,43 @@ class Blobs:
         return _facts(properties, now=_http_date(seen.get("Date") or seen.get("date")))
 
     @cloud_call
-    def read(self, container: str, name: str, offset: int, length: int, etag: str) -> bytes:
-        """`length` bytes at `offset` of the content that `etag` names. Raises Conflict where it has changed."""
+    def read(self, blob: BlobFacts, offset: int, length: int) -> bytes:
+        """`length` bytes at `offset`, fewer where the blob ends. Raises Conflict where it has changed since `blob` was
+        seen."""
+        length = min(length, blob.size - offset)
+        if offset < 0 or length <= 0:
+            return b""
         request = HttpRequest(
             "GET",
-            self.url(container, name),
+            self.url(blob.container, blob.name),
             headers={
                 "x-ms-range": f"bytes={offset}-{offset + length - 1}",
                 "x-ms-version": _API_VERSION,
-                "If-Match": f'"{etag}"',
+                "If-Match": f'"{blob.etag}"',
             },
         )
         response = self._ranges.send_request(request)
         if response.status_code not in (200, 206):
             raise HttpResponseError(response=response)
         return response.content
+
+    @cloud_call
+    def pages(self, blob: BlobFacts, offset: int, length: int, most: int) -> tuple[list[tuple[int, int]], bool]:
+        """The ranges of pages that were written in `length` bytes at `offset`, each from its first byte to before the
+        byte behind it; and whether that is all of them. One call, which asks for `most` ranges.
+
+        Raises Conflict where the blob has changed since `blob` was seen.
+        """
+        found = self._service.get_blob_client(blob.container, blob.name).list_page_ranges(
+            offset=offset,
+            length=length,
+            results_per_page=most,
+            etag=blob.etag,
+            match_condition=MatchConditions.IfNotModified,
+        )
+        answers = found.by_page()
+        ranges = [(int(r.start or 0), int(r.end or 0) + 1) for r in next(answers) if not r.cleared]
+        return ranges, not answers.continuation_token  # type: ignore[attr-defined]
 
     @cloud_call
     def keep(self, container: str, name: str, text: str) -> None:
@@ -115,6 +145,18 @@ class Blobs:
         """The blob's metadata, names in lower case. Raises NotFound."""
         found = self._service.get_blob_client(container, name).get_blob_properties().metadata or {}
         return {key.lower(): value for key, value in found.items()}
+
+    @cloud_call
+    def complete(self, container: str, name: str, etag: str) -> None:
+        """Mark the blob whose content `etag` names complete, keeping its other metadata.
+
+        Raises NotFound, and Conflict where it has changed.
+        """
+        blob = self._service.get_blob_client(container, name)
+        found = blob.get_blob_properties(etag=etag, match_condition=MatchConditions.IfNotModified)
+        mark = upload_marks.mark(container, name, found.creation_time)
+        metadata = {**(found.metadata or {}), upload_marks.COMPLETE: mark}
+        blob.set_blob_metadata(metadata, etag=etag, match_condition=MatchConditions.IfNotModified)
 
     @cloud_call
     def tag(self, container: str, name: str, tags: dict[str, str]) -> None:
@@ -146,7 +188,7 @@ class Blobs:
         """The blobs whose name begins with `prefix`, with their tags. Raises NotFound for the container."""
         client = self._service.get_container_client(container)
         now = datetime.now().astimezone()
-        return [_facts(found, now) for found in client.list_blobs(prefix, include=["tags", "copy"])]
+        return [_facts(found, now) for found in client.list_blobs(prefix, include=["tags", "copy", "metadata"])]
 
 
 def _http_date(value: str | None) -> datetime:
@@ -156,6 +198,8 @@ def _http_date(value: str | None) -> datetime:
 def _facts(properties: BlobProperties, now: datetime) -> BlobFacts:
     md5 = properties.content_settings.content_md5
     kind = str(getattr(properties.blob_type, "value", properties.blob_type))
+    metadata = properties.metadata or {}
+    marked = upload_marks.is_marked(metadata, str(properties.container), str(properties.name), properties.creation_time)
     return BlobFacts(
         container=str(properties.container),
         name=str(properties.name),
@@ -165,7 +209,8 @@ def _facts(properties: BlobProperties, now: datetime) -> BlobFacts:
         kind=kind,
         copy_status=properties.copy.status,
         content_md5=bytes(md5).hex() if md5 else None,
-        footer_last=FOOTER_LAST in (properties.metadata or {}),
+        marked=marked,
+        digest=metadata.get(upload_marks.CONTENT) if marked else None,
         age=max(0.0, (now - properties.last_modified).total_seconds()),
         tags=dict(properties.tags or {}),
     )

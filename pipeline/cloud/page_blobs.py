@@ -11,6 +11,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobClient, SequenceNumberAction
 from requests.adapters import HTTPAdapter
 
+from pipeline import upload_marks
 from pipeline.cloud.faults import Conflict, NotFound
 from pipeline.cloud.retry import NO_SDK_RETRIES, cloud_call
 
@@ -22,13 +23,15 @@ LARGEST = 8 * 1024**4
 
 @dataclass(frozen=True)
 class Found:
-    """What is there under the blob's name. `size` in bytes, `sequence` 0 where the blob is no page blob."""
+    """What is there under the blob's name. `size` in bytes, `sequence` 0 where the blob is no page blob, `mark` what
+    marks it complete."""
 
     etag: str
     size: int
     page_blob: bool
     sequence: int
     metadata: dict[str, str]
+    mark: str
 
 
 class PageBlob:
@@ -65,6 +68,7 @@ class PageBlob:
             page_blob=kind == "PageBlob",
             sequence=int(properties.page_blob_sequence_number or 0),
             metadata=dict(properties.metadata or {}),
+            mark=upload_marks.mark(self._blob.container_name, self._blob.blob_name, properties.creation_time),
         )
 
     def find(self) -> Found | None:

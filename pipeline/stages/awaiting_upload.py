@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from pipeline.catalog import Completion
 from pipeline.cloud.blobs import BlobFacts
 from pipeline.cloud.faults import Conflict, NotFound
+from pipeline.completeness import MOST_RANGES, Evidence, Upload, examine
 from pipeline.context import Context
+from pipeline.partitions import SECTOR, Disk
 from pipeline.replication import poll_delay
-from pipeline.runs import DataVhd, Run, Stage, now
+from pipeline.runs import Boots, DataVhd, Run, Stage, now
 from pipeline.source import SourceKind
 from pipeline.stages.awaiting_resource import awaiting_resource
-from pipeline.stages.outcome import Go, Outcome, RunFailed, Wait
-from pipeline.vhd import FOOTER, SECTOR, Incomplete, NotAVhd, check_footer, foreign_format
+from pipeline.stages.outcome import Go, Outcome, RunFailed, SourceAtFault, Wait
+from pipeline.vhd import UPLOAD, NotAVhd, foreign_format
 
 
 def awaiting_upload(run: Run, ctx: Context) -> Outcome:
-    """Leaves when the footer is valid, no copy is under way, the ETag rests and the claim is won."""
+    """Leaves when the VHD is whole, no copy is under way, and the claim is won.
+
+    Whole is what is marked complete. Where the catalog asks for no mark, it is also what holds all that storage can
+    cheaply tell of and was not written to for a while.
+    """
     if run.kind is not SourceKind.BLOB:
         return awaiting_resource(run, ctx)
     try:
@@ -28,95 +37,146 @@ def awaiting_upload(run: Run, ctx: Context) -> Outcome:
 
 
 def _look(run: Run, ctx: Context, blob: BlobFacts) -> Outcome:
-    if not blob.page_blob:
-        return _claim(run, ctx, blob, _not_a_page_blob(blob))
-    if blob.copy_status == "pending":
-        return Wait(_delay(run, ctx), "the VHD is being copied here")
-    if blob.copy_status in ("failed", "aborted"):
-        return _claim(
-            run,
-            ctx,
-            blob,
-            f"the copy that was to bring the VHD here ended as {blob.copy_status}: copy it again",
-        )
-    complete = blob.content_md5 is not None or blob.footer_last
-    resting = complete or blob.age >= ctx.settings.upload_settle_seconds
-    if not resting and run.head_seen:
-        return _still_uploading(run, ctx, blob)
-    head = _read(ctx, blob, 0)
-    run.head_seen = any(head)
-    if not resting:
-        if found := foreign_format(head):
-            return _claim(run, ctx, blob, str(found))
-        return _still_uploading(run, ctx, blob)
+    vhd = _Vhd(run, ctx, blob, run.upload, boots=True)
     try:
-        check_footer(head, _read(ctx, blob, blob.size - FOOTER), blob.size)
-    except Incomplete as gap:
-        if blob.age < ctx.settings.upload_stall_seconds:
-            return Wait(_delay(run, ctx), str(gap))
-        return _claim(
-            run,
-            ctx,
-            blob,
-            f"the upload never finished: {gap}, {blob.age:.0f} s after the last write. Upload it again",
-        )
+        if wait := vhd.wait("", run.source):
+            return wait
+        for data in run.data_disks:
+            if wait := _wait_for_data_disk(run, ctx, data):
+                return wait
     except NotAVhd as fault:
-        return _claim(run, ctx, blob, str(fault))
-    for data in run.data_disks:
-        try:
-            lacking = _data_disk_gap(ctx, data)
-        except NotAVhd as fault:
-            return _claim(run, ctx, blob, f"data disk at LUN {data.lun}: {fault}")
-        if lacking:
-            return Wait(_delay(run, ctx), f"data disk at LUN {data.lun}: {lacking}")
-    return _claim(run, ctx, blob, None)
+        return _fail(run, ctx, blob, SourceAtFault(str(fault)))
+    except _Stalled as stalled:
+        return _fail(run, ctx, blob, RunFailed(str(stalled)))
+    winner = ctx.sources.claim(run.image, run.source, blob.content, run.id)
+    if winner != run.id:
+        return _duplicate(run, winner)
+    run.etag, run.content, run.size, run.boots = blob.etag, blob.content, blob.size, vhd.boots_as
+    return Go(Stage.INSPECTING, f"the VHD is whole: {blob.size} bytes, ETag {blob.etag}; {vhd.proof}")
 
 
-def _data_disk_gap(ctx: Context, data: DataVhd) -> str | None:
-    """What a data disk's VHD still lacks, None where it is whole. Raises NotAVhd."""
+def _fail(run: Run, ctx: Context, blob: BlobFacts, failure: RunFailed) -> Outcome:
+    """Fail for what the blob holds now, and claim that, so that nothing looks at it twice. What is not whole has no
+    content yet but its ETag."""
+    winner = ctx.sources.claim(run.image, run.source, blob.etag, run.id)
+    if winner != run.id:
+        return _duplicate(run, winner)
+    run.etag, run.content, run.size = blob.etag, blob.etag, blob.size
+    raise failure
+
+
+def _duplicate(run: Run, winner: str) -> Go:
+    run.duplicate_of = winner
+    return Go(Stage.DUPLICATE, f"{winner} has claimed this VHD")
+
+
+def _wait_for_data_disk(run: Run, ctx: Context, data: DataVhd) -> Wait | None:
+    name = f"data disk at LUN {data.lun}: "
     try:
         blob = ctx.blobs.facts(data.container, data.blob)
     except NotFound:
-        return "it is not there yet"
-    if not blob.page_blob:
-        raise NotAVhd(f"it is a {blob.kind}", "upload it with azcopy copy x.vhd URL --blob-type PageBlob")
-    if blob.copy_status == "pending" or (blob.content_md5 is None and blob.age < ctx.settings.upload_settle_seconds):
-        return "it is still being written"
+        waited = (now() - run.entered).total_seconds()
+        if waited >= ctx.settings.upload_stall_seconds:
+            raise _Stalled(f"{name}{data.url} is not there, {waited:.0f} s after the run began") from None
+        return Wait(_delay(run, ctx), f"{name}it is not there yet")
     try:
-        check_footer(_read(ctx, blob, 0), _read(ctx, blob, blob.size - FOOTER), blob.size)
-    except Incomplete as gap:
-        return str(gap)
-    return None
+        return _Vhd(run, ctx, blob, data.upload, boots=False).wait(name, data.url)
+    except NotAVhd as fault:
+        raise NotAVhd(f"{name}{fault}") from None
 
 
-def _read(ctx: Context, blob: BlobFacts, offset: int) -> bytes:
-    if blob.size < SECTOR:
-        return b""
-    return ctx.blobs.read(blob.container, blob.name, offset, SECTOR, blob.etag)
+class _Stalled(Exception):
+    """An upload is not whole, and has not been written to for too long. The message says what to do."""
 
 
-def _claim(run: Run, ctx: Context, blob: BlobFacts, fault: str | None) -> Outcome:
-    """Claim what the blob holds now, good or bad, so that nothing looks at the same content twice."""
-    winner = ctx.sources.claim(run.image, run.source, blob.etag, run.id)
-    if winner != run.id:
-        run.duplicate_of = winner
-        return Go(Stage.DUPLICATE, f"{winner} has claimed this VHD")
-    run.etag, run.size = blob.etag, blob.size
-    if fault:
-        raise RunFailed(fault)
-    return Go(Stage.INSPECTING, f"the VHD is whole: {blob.size} bytes, ETag {blob.etag}")
+class _Vhd:
+    """A blob that is to be a whole VHD. `upload` keeps what looks at it have shown; `proof` is why it is whole."""
 
+    def __init__(self, run: Run, ctx: Context, blob: BlobFacts, upload: Upload, *, boots: bool) -> None:
+        self._run, self._ctx, self._blob, self._upload, self._boots = run, ctx, blob, upload, boots
+        self._disk: Disk | None = None
+        self.proof = ""
 
-def _not_a_page_blob(blob: BlobFacts) -> str:
-    return (
-        f"this is a {blob.kind}, and Azure makes disks of page blobs only. To mend it: delete it and upload again with "
-        "azcopy copy x.vhd URL --blob-type PageBlob (az storage blob upload --type page)"
-    )
+    @property
+    def boots_as(self) -> Boots | None:
+        """What its partition table says, once it was examined."""
+        disk = self._disk
+        return Boots(scheme=disk.scheme, generations=sorted(disk.generations), fault=disk.fault) if disk else None
 
+    def wait(self, name: str, url: str) -> Wait | None:
+        """What to wait for, None where the VHD is whole. `name` begins what is said.
 
-def _still_uploading(run: Run, ctx: Context, blob: BlobFacts) -> Wait:
-    rest = ctx.settings.upload_settle_seconds - blob.age
-    return Wait(max(rest, _delay(run, ctx)), f"the upload goes on: last write {blob.age:.0f} s ago")
+        Raises NotAVhd where it never will be one, _Stalled where it is waited for in vain.
+        """
+        blob, upload, settings = self._blob, self._upload, self._ctx.settings
+        self._check_can_be_one()
+        if blob.copy_status == "pending":
+            return Wait(_delay(self._run, self._ctx), f"{name}the VHD is being copied here")
+        upload.look(blob.etag, blob.content_md5, blob.age)
+        rest = upload.rest(settings.upload_settle_seconds, settings.upload_stall_seconds)
+        hashed = blob.content_md5 is not None and not upload.md5_first
+        if not (blob.marked or hashed or blob.age >= rest):
+            self._peek()
+            delay = max(rest - blob.age, _delay(self._run, self._ctx))
+            return Wait(delay, f"{name}the upload goes on: last write {blob.age:.0f} s ago")
+        known = upload.examined == blob.etag and upload.lacking != "" and not blob.marked
+        lacking = upload.lacking if known else self._lacks(hashed=hashed)
+        upload.examined, upload.lacking = blob.etag, lacking
+        if not lacking:
+            return None
+        if blob.age >= settings.upload_stall_seconds:
+            raise _Stalled(
+                f"{name}the upload never finished: {lacking}, and the last write was {blob.age:.0f} s ago. Upload it "
+                f"again: {UPLOAD}. Where it is whole, mark it and ask again: gallerist complete {url}"
+            )
+        note = f"{name}{lacking}. Once the VHD is whole, this says so: gallerist complete {url}"
+        return Wait(_delay(self._run, self._ctx), note, happened=None if known else note)
+
+    def _check_can_be_one(self) -> None:
+        blob = self._blob
+        if not blob.page_blob:
+            raise NotAVhd(
+                f"this is a {blob.kind}, and Azure makes disks of page blobs only",
+                f"delete it and upload again: {UPLOAD} (or az storage blob upload --type page)",
+            )
+        if not blob.name.lower().endswith(".vhd"):
+            raise NotAVhd(
+                "the blob's name does not end in .vhd, and Azure makes images of no other blob",
+                "copy it to a name that does: azcopy copy URL URL.vhd --blob-type PageBlob",
+            )
+        if blob.copy_status in ("failed", "aborted"):
+            raise NotAVhd(f"the copy that was to bring the VHD here ended as {blob.copy_status}", "copy it again")
+
+    def _peek(self) -> None:
+        """Tell another format as soon as its first bytes are there."""
+        if self._upload.head_seen:
+            return
+        head = self._ctx.blobs.read(self._blob, 0, SECTOR)
+        self._upload.head_seen = any(head)
+        if found := foreign_format(head):
+            raise found
+
+    def _lacks(self, *, hashed: bool) -> str:
+        """What the VHD lacks, empty where it is whole."""
+        blob, blobs = self._blob, self._ctx.blobs
+        self._disk, evidence = examine(
+            blob.size, partial(blobs.read, blob), partial(blobs.pages, blob, most=MOST_RANGES), boots=self._boots
+        )
+        if self._disk and (blob.marked or (hashed and self._upload.md5_came)):
+            self.proof = "marked complete" if blob.marked else "marked complete by Content-MD5"
+            return ""
+        if evidence.lacking:
+            return evidence.lacking
+        completion = self._ctx.catalog.images[self._run.image].completion
+        if completion is Completion.MARK and not hashed:
+            return "it looks whole, but is not marked complete, and the catalog asks for that (completion: mark)"
+        self.proof = self._why(evidence, hashed=hashed)
+        return ""
+
+    def _why(self, evidence: Evidence, *, hashed: bool) -> str:
+        if hashed:
+            return f"it has a Content-MD5, and {evidence.found}"
+        return f"not marked complete, but {evidence.found}, and the last write was {self._blob.age:.0f} s ago"
 
 
 def _delay(run: Run, ctx: Context) -> float:

@@ -27,6 +27,7 @@ def finishing(run: Run, ctx: Context) -> Outcome:
             return wait
         run.operation = ctx.compute.join_latest(at, number, version.resource)
         return Wait(ctx.settings.poll_seconds, f"version {number} joins latest")
+    run.published = True
     if wait := remove_image(run, ctx):
         return wait
     mark_source(run, ctx, number)

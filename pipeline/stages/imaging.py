@@ -56,7 +56,7 @@ def _start(run: Run, ctx: Context, name: str) -> str:
 def _check_unchanged(run: Run, ctx: Context) -> None:
     """The image holds the content that was claimed only if that is what the blob still holds."""
     try:
-        changed = ctx.blobs.facts(run.container, run.blob).etag != run.etag
+        changed = ctx.blobs.facts(run.container, run.blob).content != run.content
     except NotFound:
         changed = True
     if changed:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pipeline.catalog import NEVER_FROM_VHD, OsState, Route
-from pipeline.cloud.faults import Conflict, NotFound
+from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.fit import Unfit, check_boot, check_size
-from pipeline.runs import Run, Stage
+from pipeline.runs import Boots, Run, Stage
 from pipeline.source import SourceKind
-from pipeline.stages.outcome import Go, Outcome, RunFailed
+from pipeline.stages.outcome import Go, Outcome, RunFailed, SourceAtFault
 from pipeline.stages.ripeness import check_ripe
-from pipeline.vhd import FOOTER, HEAD, MIB
+from pipeline.vhd import FOOTER, MIB
 
 CHANGED = (
     "the VHD was overwritten or deleted while it was being published; the new content, if any, is a run of its own"
@@ -25,23 +25,24 @@ def inspecting(run: Run, ctx: Context) -> Outcome:
         return wait
     if run.kind is not SourceKind.BLOB:
         return _resource(run, ctx)
-    disk_size = (run.size or 0) - FOOTER
+    disk_size, boots = (run.size or 0) - FOOTER, run.boots or Boots(scheme="none")
     try:
         check_size(disk_size)
-        head = ctx.blobs.read(run.container, run.blob, 0, min(HEAD, run.size or HEAD), run.etag or "")
-        disk = check_boot(head, image.definition.hyper_v_generation)
     except Unfit as fault:
-        raise RunFailed(str(fault)) from fault
-    except (Conflict, NotFound):
-        raise RunFailed(CHANGED) from None
+        raise SourceAtFault(str(fault)) from fault
+    try:
+        check_boot(boots.fault, boots.generations, image.definition.hyper_v_generation)
+    except Unfit as fault:
+        # Another definition in the catalog mends what a whole table says; nothing mends a broken one.
+        raise (SourceAtFault if boots.fault else RunFailed)(str(fault)) from fault
     if image.taken_route is Route.MANAGED_IMAGE:
         run.managed_image = run.image_name
     elif ctx.settings.vhd_storage_account_id is None:
         raise RunFailed(
             "the direct route needs the app setting VHD_STORAGE_ACCOUNT_ID, the storage account's resource id"
         )
-    able = " and ".join(sorted(disk.generations))
-    return Go(Stage.IMAGING, f"{disk.scheme} disk of {disk_size // MIB} MiB, boots as {able}")
+    able = " and ".join(boots.generations)
+    return Go(Stage.IMAGING, f"{boots.scheme} disk of {disk_size // MIB} MiB, boots as {able}")
 
 
 def _resource(run: Run, ctx: Context) -> Outcome:

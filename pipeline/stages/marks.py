@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+import structlog
+
 from pipeline.catalog import Fate
-from pipeline.cloud.faults import NotFound, Refused
+from pipeline.cloud.faults import CloudFault, NotFound, Refused
 from pipeline.context import Context
 from pipeline.requests import OURS
 from pipeline.runs import Run
 from pipeline.source import SourceKind
+from pipeline.versions import Version
+
+_log = structlog.get_logger()
 
 RUN_TAG = f"{OURS}-run"
 SOURCE_TAG = f"{OURS}-source"
@@ -51,13 +56,49 @@ def source_mark(etag: str, outcome: str) -> str:
     return f"{etag}:{outcome}"
 
 
+def is_published(mark: str, etag: str) -> bool:
+    """Whether a `source_tag` with the value `mark` says that the content `etag` was published."""
+    outcome = mark.removeprefix(source_mark(etag, ""))
+    try:
+        Version.parse(outcome)
+    except ValueError:
+        return False
+    return mark == source_mark(etag, outcome)
+
+
 def mark_source(run: Run, ctx: Context, outcome: str) -> None:
     """Mark the source, unless the catalog keeps it as it is. Index tags leave its ETag alone.
 
-    A source that is gone, or takes no tags, needs no mark.
+    A source that is gone, or takes no tags, needs no mark. One that cannot be tagged now, as under a lease, is left to
+    `mark_again`: no run fails for it.
     """
     image = ctx.catalog.images.get(run.image)
     kept = image is not None and image.source_vhd.then is Fate.KEEP
-    if run.etag is not None and run.kind is SourceKind.BLOB and not kept:
-        with suppress(NotFound, Refused):
-            ctx.blobs.tag(run.container, run.blob, {source_tag(run.image): source_mark(run.etag, outcome)})
+    if run.etag is None or run.kind is not SourceKind.BLOB or kept:
+        return
+    try:
+        _tag(run, ctx, outcome)
+    except CloudFault as fault:
+        _log.warning("source_not_tagged", blob=f"{run.container}/{run.blob}", fault=str(fault))
+        ctx.sources.leave_untagged(run.id, outcome)
+
+
+def mark_again(ctx: Context) -> int:
+    """Tag the sources that could not be tagged when their runs ended. Returns how many still cannot."""
+    left = 0
+    for run_id, outcome in ctx.sources.untagged():
+        loaded = ctx.runs.load(run_id)
+        try:
+            if loaded:
+                _tag(loaded[0], ctx, outcome)
+        except CloudFault as fault:
+            left += 1
+            _log.info("source_not_tagged", run=run_id, fault=str(fault))
+        else:
+            ctx.sources.tagged(run_id)
+    return left
+
+
+def _tag(run: Run, ctx: Context, outcome: str) -> None:
+    with suppress(NotFound, Refused):
+        ctx.blobs.tag(run.container, run.blob, {source_tag(run.image): source_mark(str(run.etag), outcome)})

@@ -32,3 +32,7 @@ Outcome = Go | Wait
 
 class RunFailed(Exception):
     """The run cannot succeed. The message is the reason, for a person to act on."""
+
+
+class SourceAtFault(RunFailed):
+    """The run cannot succeed with this source, however often it is tried. The message says what mends the source."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
-from pipeline.runs import Run
+from pipeline.runs import Run, Stage
 from pipeline.stages.amending import let_go
 from pipeline.stages.finishing import remove_image
 from pipeline.stages.marks import RUN_TAG, mark_source
@@ -14,10 +14,16 @@ from pipeline.stages.outcome import Go, Outcome, Wait
 def undoing(run: Run, ctx: Context) -> Outcome:
     """Leaves when neither version nor managed image of this run is left.
 
-    A version that is in `latest` already is published, and stays.
+    A version that is in `latest` already is published, and stays: then so is the run, whatever befell it after.
     """
     if wait := _remove_version(run, ctx) or remove_image(run, ctx):
         return wait
+    if run.published:
+        note = f"version {run.version} is in latest all the same: {run.reason}"
+        run.reason, run.source_at_fault = None, False
+        mark_source(run, ctx, str(run.version))
+        ctx.sources.stop_waiting(run.image, run.source, run.id)
+        return Go(Stage.PUBLISHED, note)
     if run.amendment:
         let_go(run, ctx)
     ctx.sources.stop_waiting(run.image, run.source, run.id)

@@ -193,7 +193,7 @@ def test_a_complete_upload_is_published_at_once_and_an_incomplete_one_waited_for
 
     waiting = step(slow, run)
     assert waiting.stage is Stage.AWAITING_UPLOAD
-    assert "not written yet" in waiting.note
+    assert "the upload goes on" in waiting.note
     assert gallerist(bare, "upload", vhd, "--image", image).code == 0
     assert finish(slow, run.id).version == "1.0.0"
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.vhd import FOOTER, HEAD, MIB, Footer, Incomplete, NotAVhd, check_footer, read_partitions
+from pipeline.partitions import HEAD, read_partitions
+from pipeline.vhd import FOOTER, MIB, Footer, Incomplete, NotAVhd, check_footer
 from sandbox import disk
 
 SIZE = 64 * MIB
