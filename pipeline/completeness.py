@@ -20,7 +20,7 @@ from math import gcd
 
 from pydantic import BaseModel
 
-from pipeline.file_systems import NEEDED, FileSystem, read_file_system
+from pipeline.file_systems import BEGINS, NEEDED, FileSystem, read_file_system
 from pipeline.partitions import HEAD, SECTOR, Disk, Partition, Reader, gpt_header, read_partitions
 from pipeline.vhd import FOOTER, MIB, Incomplete, check_footer
 
@@ -169,11 +169,11 @@ def _backup_gap(disk: Disk, size: int, read: Reader, pages: Pages) -> str:
 
 def _partition_gap(partition: Partition, system: FileSystem | None, pages: Pages) -> str:
     name = f"partition {partition.number}, at {_at(partition.start)}," if partition.number else "the disk"
-    if not partition.empty and not pages.hold_any(partition.start, partition.stop):
-        return f"nothing of {name.rstrip(',')} is written"
+    if not partition.empty and not pages.hold_any(partition.start, min(partition.stop, partition.start + BEGINS)):
+        return f"the beginning of {name.rstrip(',')} is not written"
     for mark in system.marks if system else ():
-        if not pages.hold_any(mark, mark + SECTOR):
-            return f"{name} holds {system.name if system else ''}, of which a block at {_at(mark)} is not written"
+        if system and not pages.hold_any(mark, mark + system.block):
+            return f"{name} holds {system.name}, of which a block at {_at(mark)} is not written"
     return ""
 
 

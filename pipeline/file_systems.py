@@ -18,16 +18,21 @@ from pipeline.partitions import SECTOR, Partition, Reader
 
 NEEDED = 2048
 """Bytes at a partition's start that `read_file_system` looks at."""
+BEGINS = 256 * 1024
+"""Bytes at a partition's start in which every file system has its first superblock."""
 _MOST_MARKS = 24
+_MOST_DESCRIPTORS = 4096  # bytes
+_BLOCK_UNINIT = 2  # a group that holds nothing but its own tables
 _EXT, _BTRFS_AT, _BTRFS = 0xEF53, 64 * 1024, b"_BHRfS_M"
 
 
 @dataclass(frozen=True)
 class FileSystem:
-    """A file system: its name, and the offsets on the disk, in bytes, of sectors that it never leaves zero."""
+    """A file system: its name, and the offsets on the disk, in bytes, of `block` bytes that it never leaves zero."""
 
     name: str
     marks: tuple[int, ...] = ()
+    block: int = SECTOR
     ext: Ext | None = None
 
 
@@ -42,6 +47,23 @@ class Ext:
     groups: int
     descriptor: int
 
+    def bitmaps(self, read: Reader) -> list[int]:
+        """The blocks that hold the block bitmaps of the first groups in use, which are never zero."""
+        table = read(self.start + (self.first + 1) * self.block, min(self.groups * self.descriptor, _MOST_DESCRIPTORS))
+        found = []
+        for at in range(0, len(table) - self.descriptor + 1, self.descriptor):
+            descriptor = table[at : at + self.descriptor]
+            bitmap, used = self._bitmap(descriptor)
+            free = struct.unpack_from("<H", descriptor, 12)[0]
+            found += [bitmap] if bitmap and used and free < self.per_group else []
+        return found
+
+    def _bitmap(self, descriptor: bytes) -> tuple[int, bool]:
+        """The block of a group's bitmap, and whether the group is in use."""
+        high = struct.unpack_from("<I", descriptor, 32)[0] if self.descriptor >= 64 else 0
+        flags = struct.unpack_from("<H", descriptor, 18)[0]
+        return (high << 32) | struct.unpack_from("<I", descriptor, 0)[0], not flags & _BLOCK_UNINIT
+
     def is_free(self, offset: int, read: Reader) -> bool | None:
         """Whether the block at `offset` of the disk is free, None where that cannot be told."""
         number = (offset - self.start) // self.block
@@ -53,11 +75,9 @@ class Ext:
         found = sector[at % SECTOR : at % SECTOR + self.descriptor]
         if len(found) < 32:
             return None
-        (low,), (flags,) = struct.unpack_from("<I", found, 0), struct.unpack_from("<H", found, 18)
-        high = struct.unpack_from("<I", found, 32)[0] if self.descriptor >= 64 else 0
-        if flags & 2:  # BLOCK_UNINIT: the group holds nothing but its own tables
+        bitmap, used = self._bitmap(found)
+        if not used:
             return True
-        bitmap = (high << 32) | low
         if not bitmap:
             return None
         at = self.start + bitmap * self.block + bit // 8
@@ -76,7 +96,7 @@ def read_file_system(partition: Partition, head: bytes, read: Reader) -> FileSys
     if head[54:57] == b"FAT" or head[82:85] == b"FAT":
         return FileSystem("FAT")
     if head[1080:1082] == _EXT.to_bytes(2, "little"):
-        return _ext(partition, head[1024:])
+        return _ext(partition, head[1024:], read)
     if partition.stop - partition.start > _BTRFS_AT + SECTOR:
         found = read(partition.start + _BTRFS_AT, SECTOR)
         if found[64:72] == _BTRFS:
@@ -86,7 +106,7 @@ def read_file_system(partition: Partition, head: bytes, read: Reader) -> FileSys
     return None
 
 
-def _ext(partition: Partition, block: bytes) -> FileSystem | None:
+def _ext(partition: Partition, block: bytes, read: Reader) -> FileSystem | None:
     low, first, log = (struct.unpack_from("<I", block, at)[0] for at in (4, 20, 24))
     per_group = struct.unpack_from("<I", block, 32)[0]
     compatible, incompatible, read_only = (struct.unpack_from("<I", block, at)[0] for at in (92, 96, 100))
@@ -102,11 +122,21 @@ def _ext(partition: Partition, block: bytes) -> FileSystem | None:
         copies = sorted({1, *(power for base in (3, 5, 7) for power in _powers(base, groups))})
     else:
         copies = list(range(1, groups, max(1, groups // _MOST_MARKS)))
-    marks = (partition.start + (first + group * per_group) * size for group in copies if group < groups)
+    blocks = [first + group * per_group for group in copies if group < groups] + _journal(block)
     descriptor = max(32, struct.unpack_from("<H", block, 254)[0]) if wide else 32
     plain = not incompatible & 0x10 and descriptor in (32, 64)  # meta_bg keeps its descriptors elsewhere
     layout = Ext(partition.start, size, first, per_group, groups, descriptor) if plain else None
-    return FileSystem("ext", _within(partition, marks), layout)
+    blocks += layout.bitmaps(read) if layout else []
+    return FileSystem("ext", _within(partition, (partition.start + number * size for number in blocks)), size, layout)
+
+
+def _journal(block: bytes) -> list[int]:
+    """The block that the journal's own superblock is in, as the file system's superblock remembers it."""
+    first, magic, entries, depth = (*struct.unpack_from("<I", block, 268), *struct.unpack_from("<HH2xH", block, 268))
+    if magic == 0xF30A:
+        high, low = struct.unpack_from("<HI", block, 268 + 12 + 6)
+        return [(high << 32) | low] if entries and not depth else []
+    return [first] if first else []
 
 
 def _powers(base: int, below: int) -> Iterator[int]:

@@ -37,7 +37,7 @@ def make_raw(path: Path, mib: int = 64, *, generation: str = "V2", build: str = 
         if generation == "V2":
             os.pwrite(disk.fileno(), fat_boot_sector(16 * MIB), MIB)
         content = f"PRETTY_NAME=demo {build}\n".encode()
-        os.pwrite(disk.fileno(), content.ljust(SECTOR, b"\0") * 2048, 17 * MIB)
+        os.pwrite(disk.fileno(), content.ljust(SECTOR, b"\0") * 2000, 17 * MIB)
         if generation == "V1":
             os.pwrite(disk.fileno(), b"\xeb\x63\x90".ljust(440, b"\x90"), 0)
     return path
