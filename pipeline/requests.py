@@ -2,37 +2,67 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Self, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     field_validator,
     model_validator,
 )
 
 from pipeline.source import SourceKind, parse_id
-from pipeline.versions import Bump, Wish
+from pipeline.validation import (
+    ONE_LINE,
+    Fault,
+    Model,
+    beside,
+    field_name,
+    names,
+    parsed,
+    pattern,
+    quoted,
+    sentence,
+)
+from pipeline.versions import Bump, Version, Wish
 
-RequestId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$")]
-TagName = Annotated[str, StringConstraints(pattern=r"^[^<>%&\\?/\x00-\x1f]{1,512}$")]
-TagValue = Annotated[str, StringConstraints(max_length=256)]
+RequestId = Annotated[
+    str,
+    pattern(
+        r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$",
+        "1 to 128 of A-Z a-z 0-9 . _ : / -, the first of them a letter or a digit",
+    ),
+]
+TagName = Annotated[
+    str,
+    pattern(
+        r"^[^<>%&\\?/\x00-\x1f\x7f]{1,512}$", "1 to 512 characters, none of them < > % & \\ ? / or a control character"
+    ),
+]
+TagValue = Annotated[str, ONE_LINE, StringConstraints(max_length=256)]
+
+
+def _number(text: str) -> str:
+    return str(Version.parse(text))
+
+
+Number = Annotated[str, pattern(r"^[0-9]+\.[0-9]+\.[0-9]+$", "1.4.0"), AfterValidator(_number)]
+"""The number of a version: Major.Minor.Patch."""
 OURS = "gallerist"
 """Tags that begin so are the pipeline's own."""
 RESERVED = {"created-by", "approved", "keep"}
 """Tags that mean something of their own."""
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class InvalidRequest(ValueError):
     """A request is not what it should be. `faults` are pairs of field and what is wrong with it."""
 
     def __init__(self, faults: list[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{field}: {fault}" for field, fault in faults))
+        super().__init__("; ".join(sentence(field, fault) for field, fault in faults))
         self.faults = faults
 
 
@@ -69,18 +99,10 @@ class RequestSource(_Strict):
             parse_id(SourceKind(info.field_name), value)
         return value.rstrip("/") if value else value
 
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        given = [kind.value for kind in SourceKind if getattr(self, kind.value) is not None]
-        if len(given) != 1:
-            every = ", ".join(kind.value for kind in SourceKind)
-            raise ValueError(f"takes exactly one of {every}; it has {', '.join(given) or 'none'}")
-        if self.data_disks and self.blob is None:
-            raise ValueError("data_disks go with blob; other sources bring their own")
-        luns = [disk.lun for disk in self.data_disks]
-        if len(set(luns)) < len(luns):
-            raise ValueError("data_disks name a lun twice")
-        return self
+    @model_validator(mode="wrap")
+    @classmethod
+    def _is_one(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
+        return beside(handler, data, cls, _of_source(data) if isinstance(data, dict) else [])
 
     @property
     def kind(self) -> SourceKind:
@@ -92,6 +114,23 @@ class RequestSource(_Strict):
         return str(getattr(self, self.kind.value))
 
 
+def _of_source(data: dict[str, Any]) -> list[Fault]:
+    """What is wrong between the fields of a source."""
+    faults = []
+    given = [kind.value for kind in SourceKind if data.get(kind.value) is not None]
+    if len(given) != 1:
+        every = names([kind.value for kind in SourceKind], "or")
+        faults.append(Fault((), f"takes exactly one of {every}; it has {names(given)}"))
+    disks = data.get("data_disks")
+    if disks and isinstance(disks, list):
+        if data.get("blob") is None:
+            faults.append(Fault((), "data_disks go with blob; other sources bring their own"))
+        luns = [disk.get("lun") for disk in disks if isinstance(disk, dict)]
+        if twice := sorted({lun for lun in luns if isinstance(lun, int) and luns.count(lun) > 1}):
+            faults.append(Fault((), f"data_disks name a lun twice: {names(map(str, twice))}"))
+    return faults
+
+
 class PublishRequest(_Strict):
     """One request to publish. `version` is a number or a wildcard (1.4.x, 1.x.x); without it and `bump`, the catalog's
     rule numbers."""
@@ -101,11 +140,12 @@ class PublishRequest(_Strict):
     image: Annotated[str, Field(description="The image's name in the catalog.")]
     source: RequestSource
     version: Annotated[
-        str | None,
-        Field(
-            pattern=r"^(\d+\.\d+\.\d+|\d+\.\d+\.x|\d+\.x\.x)$",
-            description="Major.Minor.Patch, or a wildcard: 1.4.x, 1.x.x.",
-        ),
+        Annotated[
+            str,
+            pattern(r"^([0-9]+\.[0-9]+\.[0-9]+|[0-9]+\.[0-9]+\.x|[0-9]+\.x\.x)$", "1.4.0, 1.4.x or 1.x.x"),
+        ]
+        | None,
+        Field(description="Major.Minor.Patch, or a wildcard: 1.4.x, 1.x.x."),
     ] = None
     bump: Bump | None = None
     request_id: Annotated[
@@ -120,18 +160,10 @@ class PublishRequest(_Strict):
             Wish.parse(value)
         return value
 
-    @field_validator("tags")
+    @model_validator(mode="wrap")
     @classmethod
-    def _are_theirs(cls, value: dict[str, str]) -> dict[str, str]:
-        if ours := [name for name in value if name.lower().startswith(OURS) or name.lower() in RESERVED - {"keep"}]:
-            raise ValueError(f"{', '.join(ours)}: the pipeline's own")
-        return value
-
-    @model_validator(mode="after")
-    def _wants_one_number(self) -> Self:
-        if self.version is not None and self.bump is not None:
-            raise ValueError("takes version or bump, not both")
-        return self
+    def _fits_together(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
+        return beside(handler, data, cls, _of_request(data) if isinstance(data, dict) else [])
 
     @property
     def wish(self) -> Wish | None:
@@ -141,25 +173,53 @@ class PublishRequest(_Strict):
         return Wish(bump=self.bump) if self.bump else None
 
 
+def _of_request(data: dict[str, Any]) -> list[Fault]:
+    """What is wrong between the fields of a request."""
+    faults = []
+    if data.get("version") is not None and data.get("bump") is not None:
+        faults.append(Fault((), "takes version or bump, not both"))
+    if isinstance(tags := data.get("tags"), dict):
+        if ours := [name for name in tags if name.lower().startswith(OURS) or name.lower() in RESERVED - {"keep"}]:
+            faults.append(Fault(("tags",), f"holds the pipeline's own: {names(ours)}"))
+        faults += [Fault(("tags",), words) for words in alike(tags)]
+    return faults
+
+
+def alike(tags: Iterable[str]) -> list[str]:
+    """Which of these tags Azure takes for one, in words: it keeps the first of names that differ in case only."""
+    groups: dict[str, list[str]] = {}
+    for name in tags:
+        groups.setdefault(name.lower(), []).append(name)
+    return [
+        f"names one tag {len(same)} times, for Azure tells no case apart: {names(map(quoted, same))}"
+        for same in groups.values()
+        if len(same) > 1
+    ]
+
+
 class Finding(_Strict):
     """What a test system found out. It becomes the tag `name` with the value `outcome`."""
 
     name: Annotated[TagName, Field(description="What was looked at: the tag that a promotion rule requires.")] = "tests"
     outcome: Annotated[
         str,
-        StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}$"),
+        pattern(
+            r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,127}$",
+            "1 to 128 of A-Z a-z 0-9 space . _ -, the first of them a letter or a digit",
+        ),
         Field(description="passed, failed, …"),
     ]
     details: Annotated[
-        str | None, StringConstraints(max_length=1000), Field(description="What to know of it, such as a report's URL.")
+        Annotated[str, ONE_LINE, StringConstraints(max_length=1000)] | None,
+        Field(description="What to know of it, such as a report's URL."),
     ] = None
-    by: Annotated[str, StringConstraints(max_length=200), Field(description="Who says so.")] = ""
+    by: Annotated[str, ONE_LINE, StringConstraints(max_length=200), Field(description="Who says so.")] = ""
 
     @field_validator("name")
     @classmethod
     def _is_theirs(cls, value: str) -> str:
         if value.lower().startswith(OURS) or value.lower() in RESERVED:
-            raise ValueError(f"{value}: no verdict's name")
+            raise ValueError(f"{quoted(value)} is no verdict's name: the pipeline has a use of its own for it")
         return value
 
 
@@ -169,26 +229,22 @@ class Verdict(Finding):
     model_config = ConfigDict(title="Gallerist verdict")
 
     image: Annotated[str, Field(description="The image's name in the catalog.")]
-    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$", description="Major.Minor.Patch.")]
+    version: Annotated[Number, Field(description="Major.Minor.Patch.")]
 
 
 def parse_verdict(data: Any) -> Verdict:
     """The verdict in JSON `data`. Raises InvalidRequest naming every wrong field."""
-    return _parsed(Verdict, data)
+    return parse(Verdict, data)
 
 
 def parse_request(data: Any) -> PublishRequest:
     """The request in JSON `data`. Raises InvalidRequest naming every wrong field."""
-    return _parsed(PublishRequest, data)
+    return parse(PublishRequest, data)
 
 
-def _parsed(kind: type[Model], data: Any) -> Model:
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        raise InvalidRequest(
-            [
-                (".".join(map(str, e["loc"])) or "request", re.sub(r"^Value error, ", "", e["msg"]))
-                for e in error.errors()
-            ]
-        ) from error
+def parse(kind: type[Model], data: Any) -> Model:
+    """`data` as `kind` has it. Raises InvalidRequest naming every wrong field."""
+    made, faults = parsed(kind, data)
+    if made is None:
+        raise InvalidRequest([(field_name(fault.path) or "request", fault.words) for fault in faults])
+    return made

@@ -92,7 +92,7 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], field: str) -> None:
 def test_all_wrong_fields_are_named_at_once() -> None:
     with pytest.raises(InvalidRequest) as fault:
         parse_request({"source": {"blob": BLOB}, "version": "1", "bump": "huge"})
-    assert {field for field, _ in fault.value.faults} == {"image", "version", "bump"}
+    assert {field for field, _ in fault.value.faults} == {"image", "version", "bump", "request"}
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 5])
