@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import codecs
 import json
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.validation import quoted
+
 BLOB_CREATED = "Microsoft.Storage.BlobCreated"
+
+
+_DEEPEST = 64  # objects and lists within each other
+_LONGEST_NUMBER = 100  # characters
+_AROUND = 30  # characters of a line that are shown on either side of a fault
+_BOMS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
+}  # the longer before those that they begin with
 
 
 class Unreadable(ValueError):
@@ -24,14 +38,102 @@ class BlobCreated:
 
 
 def read_json(message: bytes) -> Any:
-    """The JSON in a queue message, plain or base64. Raises Unreadable."""
+    """The JSON in a message: in UTF-8, UTF-16 or UTF-32, as it is or in base64. Raises Unreadable."""
     try:
-        text = message.strip()
-        if not text.startswith((b"{", b"[")):
-            text = base64.b64decode(text, validate=True)
-        return json.loads(text)
-    except (binascii.Error, ValueError) as error:
-        raise Unreadable(f"neither JSON nor base64 of JSON: {error}") from error
+        return _loads(_text(message))
+    except _NoJson as fault:
+        try:
+            inner = _base64(message)
+            if inner is None:
+                raise Unreadable(f"neither JSON nor base64 of JSON: {fault}") from fault
+            return _loads(_text(inner))
+        except _NoJson as within:
+            raise Unreadable(f"neither JSON nor base64 of JSON: decoded, {within}") from fault
+
+
+class _NoJson(Unreadable):
+    """Text that is not JSON, and may be base64 of it."""
+
+
+def _text(message: bytes) -> str:
+    # PowerShell writes UTF-16 and byte order marks; without a mark, the zeros of the first characters tell.
+    marked = next((encoding for bom, encoding in _BOMS.items() if message.startswith(bom)), None)
+    encoding = marked or json.detect_encoding(message)
+    try:
+        return message.decode(encoding).strip()
+    except UnicodeDecodeError as error:
+        byte, name = f"0x{message[error.start]:02x}", encoding.removesuffix("-sig").upper()
+        raise _NoJson(f"the byte {byte} at position {error.start + 1} is no {name}") from error
+
+
+def _base64(message: bytes) -> bytes | None:
+    """What `message` is the base64 of, None where it is not base64. Line ends and other space do not count."""
+    try:
+        return base64.b64decode("".join(_text(message).split()), validate=True) or None
+    except ValueError:
+        return None
+
+
+def _loads(text: str) -> Any:
+    if not text:
+        raise _NoJson("it is empty")
+    try:
+        found = json.loads(
+            text, object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_no_number
+        )
+    except json.JSONDecodeError as error:
+        raise _NoJson(_place(error)) from error
+    except RecursionError as error:
+        raise Unreadable(_TOO_DEEP) from error
+    _check_depth(found)
+    return found
+
+
+_TOO_DEEP = f"objects and lists lie more than {_DEEPEST} deep within each other"
+
+
+def _place(error: json.JSONDecodeError) -> str:
+    line = error.doc.split("\n")[error.lineno - 1]
+    at = error.colno - 1
+    if error.pos >= len(error.doc):
+        return f"it ends in line {error.lineno}, column {error.colno}, before its value does"
+    shown = quoted(line[max(0, at - _AROUND) : at + _AROUND])
+    return f"line {error.lineno} is no JSON from column {error.colno} on, near {shown}"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        given = [name for name, _ in pairs]
+        twice = next(name for name in given if given.count(name) > 1)
+        raise Unreadable(f"an object names {quoted(twice)} twice")
+    return found
+
+
+def _integer(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:
+        raise Unreadable(f"a number has {len(text)} digits, which is more than {_LONGEST_NUMBER}")
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    if len(text) > _LONGEST_NUMBER:
+        raise Unreadable(f"a number has {len(text)} digits, which is more than {_LONGEST_NUMBER}")
+    return float(text)
+
+
+def _no_number(text: str) -> float:
+    raise Unreadable(f"{text} is no number that JSON has")
+
+
+def _check_depth(found: Any) -> None:
+    level = [found]
+    for _ in range(_DEEPEST + 1):
+        lists = [value for value in level if isinstance(value, list)]
+        objects = [value.values() for value in level if isinstance(value, dict)]
+        level = [inner for value in [*lists, *objects] for inner in value]
+    if level:
+        raise Unreadable(_TOO_DEEP)
 
 
 def read_blob_events(message: bytes) -> list[BlobCreated]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.events import BlobCreated, Unreadable, read_blob_events, read_step
+from pipeline.events import BlobCreated, Unreadable, read_blob_events, read_json, read_step
 
 URL = "https://a.blob.core.windows.net/vhds/web/x.vhd"
 GRID = {"id": "1", "eventType": "Microsoft.Storage.BlobCreated", "subject": "…", "data": {"api": "PutBlob", "url": URL}}
@@ -50,3 +51,63 @@ def test_any_bytes_are_read_or_refused(message: bytes) -> None:
             read(message)
         except Unreadable:
             continue
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"],
+)
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda data: data,
+        base64.b64encode,
+        base64.encodebytes,
+        lambda data: base64.encodebytes(data).replace(b"\n", b"\r\n"),
+        lambda data: codecs.BOM_UTF8 + base64.b64encode(data),
+        lambda data: base64.b64encode(data).decode().encode("utf-16"),
+    ],
+    ids=["plain", "base64", "lines", "crlf", "marked", "powershell"],
+)
+def test_json_is_read_as_windows_and_unix_send_it(encoding: str, wrap: Any) -> None:
+    sent = {"image": "web", "tags": {"Grüße": "日本 🚀"}}
+    assert read_json(wrap(json.dumps(sent, ensure_ascii=False, indent=1).encode(encoding))) == sent
+
+
+def test_null_is_json_before_it_is_base64() -> None:
+    assert read_json(b"null") is None
+    assert read_json(b"true") is True
+    assert read_json(b"[]") == []
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [
+        (b"", "it is empty"),
+        (b"\xff\xfe", "it is empty"),
+        (b"image=web", 'line 1 is no JSON from column 1 on, near "image=web"'),
+        (b'{\n "a": 1\n "b": 2}', "line 3 is no JSON from column 2 on"),
+        (b'{"a": [1,', "it ends in line 1, column 10, before its value does"),
+        (b'{"a": "caf\xe9"}', "the byte 0xe9 at position 11 is no UTF-8"),
+        (base64.b64encode(b"hello"), 'decoded, line 1 is no JSON from column 1 on, near "hello"'),
+        (b"[" * 20_000 + b"]" * 20_000, "more than 64 deep"),
+        (b'{"a":' * 65 + b"1" + b"}" * 65, "more than 64 deep"),
+        (b"[" + b"9" * 5000 + b"]", "a number has 5000 digits"),
+        (b"9" * 5000, "a number has 5000 digits"),
+        (b'{"a": 0.' + b"1" * 5000 + b"}", "a number has 5002 digits"),
+        (b'{"a": NaN}', "NaN is no number that JSON has"),
+        (b'{"a": -Infinity}', "-Infinity is no number that JSON has"),
+        (b'{"image": "a", "image": "b"}', 'an object names "image" twice'),
+        (base64.b64encode(b'{"a": {"b": 1, "b": 2}}'), 'an object names "b" twice'),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_words(message: bytes, says: str) -> None:
+    with pytest.raises(Unreadable) as fault:
+        read_json(message)
+    assert says in str(fault.value)
+    for phrase in ("codec", "Expecting", "delimiter", "Extra data", "char ", "recursion", "base64 digit", "0x10"):
+        assert phrase not in str(fault.value)
+
+
+def test_what_is_nested_as_deep_as_may_be_is_read() -> None:
+    assert read_json(b"[" * 64 + b"]" * 64)
