@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from pipeline.replication import region_name
-from pipeline.versions import FIRST, Bump, Version, in_range
+from pipeline.versions import FIRST, Bump, Version, check_pattern, in_range
 
 
 class CatalogError(ValueError):
@@ -185,16 +185,43 @@ class Route(StrEnum):
     DIRECT = "direct"
 
 
+def _is_name_pattern(text: str) -> str:
+    check_pattern(text)
+    return text
+
+
+NamePattern = Annotated[
+    str,
+    AfterValidator(_is_name_pattern),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^[^/]*\{version\}[^/]*$", "examples": ["web-{version}-*"]},
+    ),
+]
+
+
 class Numbering(_Entry):
-    """How versions are numbered. `start` is the first one."""
+    """How versions are numbered. `start` is the first one.
+
+    `pattern` says where in a blob's file name the number stands, for `bump: from-name`: `{version}` once, with * and ?
+    as in `drop`.
+    """
 
     bump: Bump = Bump.PATCH
     start: Number = FIRST
+    pattern: NamePattern | None = None
 
     @field_validator("start", mode="before")
     @classmethod
     def _parse(cls, value: Any) -> Version:
         return Version.parse(str(value))
+
+    @model_validator(mode="after")
+    def _pattern_fits(self) -> Self:
+        if self.pattern is not None and self.bump is not Bump.FROM_NAME:
+            raise ValueError(
+                f"pattern goes with bump: from-name, not with {self.bump}: it says where in a file name the number is"
+            )
+        return self
 
 
 class Keep(_Entry):

@@ -47,10 +47,17 @@ def _candidate(run: Run, ctx: Context, names: list[str]) -> Version:
     if wish.within:
         return next_within(top, wish.within)
     bump = wish.bump or numbering.bump
+    if bump in (Bump.FROM_NAME, Bump.FROM_METADATA) and run.kind is not SourceKind.BLOB:
+        what = run.kind.value.replace("_", " ")
+        raise NoNumber(
+            f"bump {bump} takes the number from a VHD, and the source is a {what}: ask with a version or a bump"
+        )
     name = run.blob.rpartition("/")[2]
-    if bump is Bump.FROM_METADATA and run.kind is SourceKind.BLOB:
+    if bump is Bump.FROM_METADATA:
         name = ctx.blobs.metadata(run.container, run.blob).get("version", "")
-    return next_version(top, bump, start=numbering.start, today=run.created.date(), name=name)
+    return next_version(
+        top, bump, start=numbering.start, today=run.created.date(), name=name, pattern=numbering.pattern
+    )
 
 
 def _names_in_gallery(run: Run, ctx: Context) -> list[str]:
