@@ -10,7 +10,7 @@ from sandbox.arm.clock import Clock
 from sandbox.arm.errors import invalid_parameter, missing_parameter, property_change_not_allowed
 from sandbox.arm.resource import Draft, Resource
 from sandbox.arm.sources import Disk, Source, Sources
-from sandbox.arm.vhd import VhdFault
+from sandbox.arm.vhd import VhdFault, check_blob_name
 
 TYPE = "Microsoft.Compute/images"
 CREATE_SECONDS = 5.2  # medians of recorded traffic
@@ -65,6 +65,7 @@ def created(
         if sum(key in disk for key in _SOURCE_KEYS) != 1:
             raise missing_parameter("disk.blobUri")
         if "blobUri" in disk:
+            check_blob_name(disk["blobUri"], "disk.blobUri")
             if found.by_uri[disk["blobUri"]] is None:
                 raise invalid_parameter(f"The source blob {disk['blobUri']} is not accessible.", "disks")
         else:

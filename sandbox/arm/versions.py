@@ -18,7 +18,7 @@ from sandbox.arm.replication import RegionRule, Replication
 from sandbox.arm.resource import Draft, Resource
 from sandbox.arm.resource_id import ResourceId
 from sandbox.arm.sources import Disk, Source, Sources
-from sandbox.arm.vhd import VhdFault
+from sandbox.arm.vhd import VhdFault, check_blob_name
 
 TYPE = "Microsoft.Compute/galleries/images/versions"
 DELETE_SECONDS = 90.0  # the median of recorded traffic
@@ -529,6 +529,7 @@ def _disk_source(named: dict[str, Any], found: Sources) -> Source:
         if source is None:
             raise _not_found(str(named.get("id")))
         return source
+    check_blob_name(uri, f"{_ROOT}.storageProfile.source.uri")  # that galleries say so too is a guess
     size = found.by_uri.get(uri)
     if size is None:
         raise _not_found(uri)

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from sandbox.arm.errors import invalid_parameter
 
 FOOTER = 512
 MIB = 1024**2
@@ -34,6 +37,16 @@ class VhdFault:
     def error(self) -> dict[str, str]:
         """The body of a failed operation (osbuild/osbuild-composer#111 for code and target)."""
         return {"code": "InvalidParameter", "target": "disks", "message": self.message}
+
+
+def check_blob_name(uri: str, target: str) -> None:
+    """Raises ArmError where a blob's name does not end in .vhd.
+
+    The words are Azure's (azure-cli#9899); the code is the one of its sibling, the refusal of a name with a slash
+    (chagarw/MDPP#22). That the case of the ending does not matter is a guess.
+    """
+    if not urlsplit(uri).path.lower().endswith(".vhd"):
+        raise invalid_parameter(f'Blob name in URL {uri} must end with ".vhd" extension.', target)
 
 
 def disk_size_gb(blob: Blob) -> int | VhdFault:

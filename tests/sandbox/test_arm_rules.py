@@ -427,6 +427,20 @@ class TestImages:
             assert error(answer) == (400, "InvalidParameter", f"The source blob {uri} is not accessible.")
             assert answer.json()["error"]["target"] == "disks"
 
+    @pytest.mark.parametrize("name", ["disk", "disk.img", "disk.vhd.bak", "diskvhd"])
+    def test_blob_without_vhd_in_its_name(self, arm_web: Web, arm_storage: Storage, name: str) -> None:
+        uri = arm_storage.put_vhd(name)
+        answer = arm_web.arm.send("PUT", arm_web.arm.path("images", "imgNamed"), json=image_body(uri))
+        words = f'Blob name in URL {uri} must end with ".vhd" extension.'
+        assert error(answer) == (400, "InvalidParameter", words)
+        assert answer.json()["error"]["target"] == "disk.blobUri"
+        assert arm_web.arm.send("GET", arm_web.arm.path("images", "imgNamed")).status_code == 404
+        assert error(arm_web.put("1.0.0", direct(arm_storage, uri))) == (400, "InvalidParameter", words)
+
+    def test_vhd_in_capitals(self, arm: Arm, arm_storage: Storage) -> None:
+        answer = arm.send("PUT", arm.path("images", "imgLoud"), json=image_body(arm_storage.put_vhd("LOUD.VHD")))
+        assert arm.finish(answer)["status"] == "Succeeded"
+
     def test_blobs_that_are_no_vhds(self, arm: Arm, arm_storage: Storage) -> None:
         odd = 20 * MIB + 512
         uris = {
