@@ -170,7 +170,7 @@ def _backup_gap(disk: Disk, size: int, read: Reader, pages: Pages) -> str:
 def _partition_gap(partition: Partition, system: FileSystem | None, pages: Pages) -> str:
     name = f"partition {partition.number}, at {_at(partition.start)}," if partition.number else "the disk"
     if not partition.empty and not pages.hold_any(partition.start, min(partition.stop, partition.start + BEGINS)):
-        return f"the beginning of {name.rstrip(',')} is not written"
+        return f"the beginning of {name} is not written"
     for mark in system.marks if system else ():
         if system and not pages.hold_any(mark, mark + system.block):
             return f"{name} holds {system.name}, of which a block at {_at(mark)} is not written"

@@ -282,3 +282,72 @@ def test_what_cannot_be_meant_is_a_usage_error(bare: Azure, shell: object, tmp_p
     assert shell("upload", vhd, "--to", "nowhere/x.vhd").exit_code == 3
     assert shell("upload", str(tmp_path / "no.vhd"), "--image", "web-000").exit_code == 1
     assert "GALLERIST_STORAGE" in shell("upload", vhd, "--image", "web-000", env={"GALLERIST_STORAGE": None}).stderr
+
+
+def test_a_vhd_that_another_program_uploaded_is_marked_by_hand(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    slow = dataclasses.replace(ctx, settings=ctx.settings.model_copy(update={"upload_settle_seconds": 3600}))
+    image = bare.image()
+    blob = bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))
+    blob.set_blob_metadata({"team": "web"})
+    run = tell(bare, slow, blob)
+    done = gallerist(bare, "complete", blob.url, "--json")
+    assert (done.code, done.json["state"]) == (0, "complete"), done.err
+    assert blob.get_blob_properties().metadata["team"] == "web"
+    assert finish(slow, run.id).version == "1.0.0"
+    assert any("marked complete" in line.note for line in ctx.runs.history(run.id))
+    before = blob.get_blob_properties().etag
+    again = gallerist(bare, "complete", f"vhds/{image}/x.vhd")
+    assert (again.code, blob.get_blob_properties().etag) == (0, before)
+    assert "marked complete already" in again.err + again.out
+
+
+def test_a_mark_on_what_is_published_already_makes_no_other_version(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image = bare.image()
+    blob = bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))
+    finish(ctx, tell(bare, ctx, blob).id)
+    before = blob.get_blob_properties().etag
+    done = gallerist(bare, "complete", blob.url, "--json")
+    assert (done.code, done.json["state"]) == (0, "published"), done.err
+    assert blob.get_blob_properties().etag == before
+
+
+def test_what_has_not_ended_is_not_marked(bare: Azure, tmp_path: Path) -> None:
+    image, vhd = bare.image(), dense(tmp_path / "x.vhd", 24)
+    content = vhd.read_bytes()
+    blob = bare.blob(image, "x.vhd")
+    blob.create_page_blob(len(content))
+    for start in (0, 20 * MIB):
+        blob.upload_page(content[start : start + 4 * MIB], offset=start, length=4 * MIB)
+    done = gallerist(bare, "complete", blob.url)
+    assert done.code == 1
+    assert "the upload has not ended" in done.err
+    blob.upload_page(content[-512:], offset=24 * MIB, length=512)
+    done = gallerist(bare, "complete", blob.url)
+    assert done.code == 1
+    assert "the beginning of partition 2, at 17.0 MiB, is not written" in done.err
+    assert "--anyway" in done.err
+    assert gallerist(bare, "complete", blob.url, "--anyway").code == 0
+    assert gallerist(bare, "complete", f"{blob.url}?sv=1&sig=x").code == 2
+    assert gallerist(bare, "complete", blob.url.replace("x.vhd", "none.vhd")).code == 3
+
+
+def test_a_mark_does_not_travel_with_a_copy(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    slow = dataclasses.replace(ctx, settings=ctx.settings.model_copy(update={"upload_settle_seconds": 3600}))
+    image = bare.image()
+    vhd = disk.make_vhd(tmp_path / "x.vhd", 20)
+    assert gallerist(bare, "upload", vhd, "--image", image).code == 0
+    copy = bare.blob(image, "copy.vhd")
+    copy.create_page_blob(vhd.stat().st_size, metadata=bare.blob(image, "x.vhd").get_blob_properties().metadata)
+    content = vhd.read_bytes()
+    copy.upload_page(content[-512:], offset=20 * MIB, length=512)
+    run = tell(bare, slow, copy)
+    from tests.scenarios.test_uploads import step
+
+    assert step(slow, run).stage is Stage.AWAITING_UPLOAD
+
+
+def test_a_name_that_azure_makes_no_image_of_is_refused(bare: Azure, tmp_path: Path) -> None:
+    vhd = disk.make_vhd(tmp_path / "x.vhd", 20)
+    done = gallerist(bare, "upload", vhd, "--to", "vhds/other/x.img")
+    assert done.code == 2
+    assert ".vhd" in done.err

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import dataclasses
+import io
+import random
 import shutil
+import struct
 import subprocess
+import tarfile
+from binascii import crc32
 from collections.abc import Callable
 from pathlib import Path
 
@@ -111,6 +118,43 @@ def damaged(vhd: Path) -> None:
     vhd.write_bytes(content)
 
 
+def without_checksum(vhd: Path) -> None:
+    content = bytearray(vhd.read_bytes())
+    content[-512 + 64 : -512 + 68] = bytes(4)
+    vhd.write_bytes(content)
+
+
+def without_header(vhd: Path) -> None:
+    content = vhd.read_bytes()
+    vhd.write_bytes(content[:512] + bytes(8) + content[520:])
+
+
+def large_sectors(vhd: Path) -> None:
+    """A table whose header lies where a disk with sectors of 4096 bytes has it."""
+    content = bytearray(vhd.read_bytes())
+    content[4096:4608], content[512:1024] = content[512:1024], bytes([0xFF]) + bytes(511)
+    vhd.write_bytes(content)
+
+
+def boot_sector_alone(vhd: Path) -> None:
+    content = bytearray(vhd.read_bytes())
+    content[:512] = b"\xeb\x3c\x90MSDOS5.0" + bytes(43) + b"FAT16   " + b"\x33" * 448 + b"\x55\xaa"
+    vhd.write_bytes(content)
+
+
+def bzip2(vhd: Path) -> None:
+    vhd.write_bytes(bz2.compress(random.Random(1).randbytes(5000)))
+
+
+def ova(vhd: Path) -> None:
+    with tarfile.open(vhd, "w") as archive:
+        archive.addfile(tarfile.TarInfo("x.ovf"), io.BytesIO())
+
+
+def iso(vhd: Path) -> None:
+    vhd.write_bytes(bytes(32769) + b"CD001\x01" + bytes(8186))
+
+
 def no_partitions(vhd: Path) -> None:
     content = vhd.read_bytes()
     vhd.write_bytes(bytes(40 * 512) + content[40 * 512 :])
@@ -125,6 +169,13 @@ def no_partitions(vhd: Path) -> None:
         (truncated, "cut short", "upload the VHD again"),
         (cut_in_the_middle, "cut short", "azcopy copy x.vhd URL --blob-type PageBlob"),
         (damaged, "checksum", "upload it again"),
+        (without_checksum, "no checksum", "head -c -512 in.vhd > in.raw"),
+        (without_header, "GPT header is gone", "sgdisk -e in.raw"),
+        (large_sectors, "sectors of 4096 bytes", "sector size of 512"),
+        (boot_sector_alone, "FAT file system and no partition table", "whole disk"),
+        (bzip2, "bzip2 archive", "bunzip2"),
+        (ova, "tar archive, as an OVA is", "tar -xf in.ova"),
+        (iso, "ISO 9660", "install the system onto a disk"),
         (no_partitions, "no partition table", "OS disk"),
     ],
 )
@@ -138,6 +189,7 @@ def test_what_is_wrong_with_a_vhd_is_named(
     assert says in run.reason
     assert mend in run.reason
     assert run.version is None
+    assert run.source_at_fault
     assert bare.versions(run.image) == bare.managed_images(run.image) == []
 
 
@@ -158,6 +210,33 @@ def test_a_block_blob_is_refused_with_the_line_to_run(bare: Azure, ctx: Context,
     assert run.stage is Stage.FAILED
     assert "BlockBlob" in run.reason
     assert "--blob-type PageBlob" in run.reason
+
+
+def test_a_name_that_does_not_end_in_vhd_is_refused_before_anything_is_made(
+    bare: Azure, ctx: Context, tmp_path: Path
+) -> None:
+    image = bare.image()
+    entry = ctx.catalog.images[image].model_copy(update={"drop": f"vhds/{image}/*"})
+    entry.__dict__.pop("_dropped")  # a copy has what was read of the other drop
+    catalog = ctx.catalog.model_copy(update={"images": {**ctx.catalog.images, image: entry}})
+    wide = dataclasses.replace(ctx, catalog=catalog)
+    run = finish(wide, tell(bare, wide, bare.drop(image, disk.make_vhd(tmp_path / "x.img", 20))).id)
+    assert run.stage is Stage.FAILED
+    assert "does not end in .vhd" in run.reason
+    assert run.managed_image is None
+    assert finish(wide, tell(bare, wide, bare.drop(image, disk.make_vhd(tmp_path / "X.VHD", 20))).id).version == "1.0.0"
+
+
+def test_a_table_that_windows_has_moved_is_published(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    vhd = disk.make_vhd(tmp_path / "x.vhd", 20)
+    content = bytearray(vhd.read_bytes())
+    content[2016 * 512 : 2048 * 512], content[1024:17408] = content[1024:17408], bytes(16384)
+    struct.pack_into("<Q", content, 512 + 72, 2016)
+    struct.pack_into("<I", content, 512 + 16, 0)
+    struct.pack_into("<I", content, 512 + 16, crc32(content[512 : 512 + 92]))
+    vhd.write_bytes(content)
+    run = publish(bare, ctx, vhd)
+    assert (run.stage, run.version) == (Stage.PUBLISHED, "1.0.0"), run.reason
 
 
 def test_a_bad_vhd_is_told_of_once_and_a_mended_one_is_taken(bare: Azure, ctx: Context, tmp_path: Path) -> None:
