@@ -16,6 +16,7 @@ from pipeline.runs import Amendment, Purpose, Run, Stage
 from pipeline.source import SourceKind
 from pipeline.stages.amending import is_done, tags_after, waiting
 from pipeline.stages.marks import SOURCE_TAG, tag_value
+from pipeline.validation import unknown
 
 _log = structlog.get_logger()
 _ROOM = 5  # tags that are left for what people say, however much test systems have to say
@@ -160,5 +161,5 @@ def _is_good(ctx: Context, image: str, version: VersionFacts, listing: Listing) 
 
 def _known(ctx: Context, image: str) -> str:
     if image not in ctx.catalog.images:
-        raise NotFound(f"the catalog has no image {image!r}; it has {', '.join(ctx.catalog.images)}")
+        raise NotFound(unknown("the catalog has no image", image, ctx.catalog.images))
     return image

@@ -5,16 +5,19 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Any
 
 import structlog
 
 from pipeline import engine
+from pipeline.addresses import query_fault
 from pipeline.cloud.faults import Denied, NotFound, Refused
 from pipeline.context import Context
 from pipeline.events import read_blob_events
-from pipeline.requests import DataDisk, InvalidRequest, PublishRequest
+from pipeline.requests import DataDisk, InvalidRequest, PublishRequest, parse_request
 from pipeline.runs import DataVhd, Overtaken, Run, Stage, now
 from pipeline.source import SourceKind
+from pipeline.validation import field_name, quoted, unknown
 
 _log = structlog.get_logger()
 
@@ -44,8 +47,9 @@ def take_events(ctx: Context, message: bytes) -> list[Run]:
     begun: list[Run] = []
     for event in read_blob_events(message):
         located = ctx.blobs.locate(event.url)
-        if located is None:
-            _log.warning("upload_ignored", url=event.url.partition("?")[0], why="it is not in this storage account")
+        fault = query_fault(event.url) if located else "is not in this storage account"
+        if located is None or fault:
+            _log.warning("upload_ignored", url=event.url.partition("?")[0], why=f"it {fault}")
             continue
         begun += take_upload(ctx, *located)
     return begun
@@ -120,41 +124,84 @@ def _asked_again(ctx: Context, offered: Offered, asked: Run) -> Offered | None:
     return Offered(tried, due=False)
 
 
+def read_request(ctx: Context, data: Any) -> PublishRequest:
+    """The request in JSON `data`.
+
+    Raises InvalidRequest; where the form is at fault, it tells beside that what catalog and storage rule out.
+    """
+    try:
+        return parse_request(data)
+    except InvalidRequest as fault:
+        told = {field for field, _ in fault.faults}
+        more = [(field, words) for field, words in _ruled_out(ctx, data) if field not in told]
+        raise InvalidRequest([*fault.faults, *more]) from fault
+
+
 def _draft_of_request(ctx: Context, request: PublishRequest) -> Run:
-    if request.image not in ctx.catalog.images:
-        raise InvalidRequest(
-            [("image", f"the catalog has no image {request.image!r}; it has {', '.join(ctx.catalog.images)}")]
-        )
-    source, field = request.source, f"source.{request.source.kind.value}"
+    if faults := _ruled_out(ctx, request.model_dump(mode="json", exclude_none=True)):
+        raise InvalidRequest(faults)
+    source = request.source
     if source.kind is SourceKind.BLOB:
-        container, name = _located(ctx, field, source.id)
-        draft = draft_of_vhd(ctx, request.image, container, name)
-        draft.data_disks = [
-            _data_vhd(ctx, disk, f"source.data_disks.{n}.blob") for n, disk in enumerate(source.data_disks)
-        ]
-        named = f"{container}/{name}"
+        draft = draft_of_vhd(ctx, request.image, *_located(ctx, source.id))
+        draft.data_disks = [_data_vhd(ctx, disk) for disk in source.data_disks]
     else:
         draft = Run.draft(request.image, source.id, kind=source.kind)
-        named = source.id
-    if not ctx.catalog.allows(request.image, named):
-        raise InvalidRequest([(field, f"the catalog does not allow this source for {request.image}: {named}")])
-    if verdicts := [name for name in request.tags if name.lower() in ctx.catalog.verdicts_on(request.image)]:
-        raise InvalidRequest(
-            [(f"tags.{name}", "a promotion rule requires it: it takes a verdict on the version") for name in verdicts]
-        )
     draft.wish, draft.tags, draft.request_id = request.wish, dict(request.tags), request.request_id
     return draft
 
 
-def _data_vhd(ctx: Context, disk: DataDisk, field: str) -> DataVhd:
-    container, name = _located(ctx, field, disk.blob)
+def _ruled_out(ctx: Context, data: Any) -> list[tuple[str, str]]:
+    """What catalog and storage rule out of a request's JSON, which may be of any form: fields and what is wrong."""
+    given = data if isinstance(data, dict) else {}
+    image, source, tags = given.get("image"), given.get("source"), given.get("tags")
+    known = isinstance(image, str) and image in ctx.catalog.images
+    faults = []
+    if isinstance(image, str) and not known:
+        faults.append(("image", unknown("the catalog has no image", image, ctx.catalog.images)))
+    for kind in SourceKind:
+        named = source.get(kind.value) if isinstance(source, dict) else None
+        if not isinstance(named, str):
+            continue
+        words = _address_fault(ctx, named) if kind is SourceKind.BLOB else None
+        if words is None and known:
+            asked = "/".join(_located(ctx, named)) if kind is SourceKind.BLOB else named
+            if not ctx.catalog.allows(str(image), asked):
+                words = f"the catalog does not allow this source for {image}: {asked}"
+        if words:
+            faults.append((f"source.{kind.value}", words))
+    disks = source.get("data_disks") if isinstance(source, dict) else None
+    for n, disk in enumerate(disks if isinstance(disks, list) else []):
+        address = disk.get("blob") if isinstance(disk, dict) else None
+        if isinstance(address, str) and (words := _address_fault(ctx, address)):
+            faults.append((f"source.data_disks.{n}.blob", words))
+    verdicts = ctx.catalog.verdicts_on(str(image)) if known else set()
+    for name in tags if isinstance(tags, dict) else []:
+        if name.lower() in verdicts:
+            words = "a promotion rule requires it: it takes a verdict on the version"
+            faults.append((field_name(("tags", name)), words))
+    return faults
+
+
+def _address_fault(ctx: Context, url: str) -> str | None:
+    """Why no version can be made of what is at `url`, in words; None where one may be."""
+    located = ctx.blobs.locate(url)
+    if located is None:
+        # A query may hold a SAS, which is no one's to read.
+        return f"takes the address of a blob in {ctx.settings.blob_endpoint}, not {quoted(url.partition('?')[0])}"
+    if not located[1].lower().endswith(".vhd"):
+        return "takes a blob whose name ends in .vhd: Azure makes images of no other (copy it to such a name)"
+    return query_fault(url)
+
+
+def _data_vhd(ctx: Context, disk: DataDisk) -> DataVhd:
+    container, name = _located(ctx, disk.blob)
     return DataVhd(lun=disk.lun, container=container, blob=name, url=ctx.blobs.url(container, name))
 
 
-def _located(ctx: Context, field: str, url: str) -> tuple[str, str]:
+def _located(ctx: Context, url: str) -> tuple[str, str]:
+    """Container and name of what is at an address without fault."""
     located = ctx.blobs.locate(url)
-    if located is None:
-        raise InvalidRequest([(field, f"takes the address of a blob in {ctx.settings.blob_endpoint}")])
+    assert located  # noqa: S101 - _ruled_out has seen to it
     return located
 
 

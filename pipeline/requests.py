@@ -46,6 +46,16 @@ TagName = Annotated[
 TagValue = Annotated[str, ONE_LINE, StringConstraints(max_length=256)]
 
 
+ImageName = Annotated[
+    str,
+    pattern(
+        r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$",
+        "1 to 40 of a-z 0-9 and -, the first and the last of them a letter or a digit",
+    ),
+]
+"""The name of an image in the catalog."""
+
+
 def _number(text: str) -> str:
     return str(Version.parse(text))
 

@@ -9,20 +9,28 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.validation import field_name, found, sentence
+
+_YEAR = 366 * 24 * 3600  # seconds; what is longer is a slip of the hand
+
 
 class SettingsError(ValueError):
     """App settings are missing or wrong. The message names each."""
 
 
 def _https(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # brackets that hold no IPv6 address, say
+        parts = urlsplit("")
     if parts.scheme != "https" or not parts.netloc or parts.query:
         raise ValueError("takes an https:// address: tokens travel over TLS only")
     return url.rstrip("/")
 
 
 Endpoint = Annotated[str, AfterValidator(_https)]
-Seconds = Annotated[float, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, le=_YEAR)]
+Positive = Annotated[float, Field(gt=0, le=_YEAR)]
 
 
 class Settings(BaseSettings):
@@ -45,12 +53,12 @@ class Settings(BaseSettings):
     """A VHD without a completion mark is whole when its last write is this long ago."""
     upload_stall_seconds: Seconds = 3600
     """An upload whose last page is still missing this long after the last write has failed."""
-    poll_seconds: Annotated[float, Field(gt=0)] = 10
+    poll_seconds: Positive = 10
     """The shortest wait between two looks at something Azure works on."""
-    poll_max_seconds: Annotated[float, Field(gt=0)] = 120
-    run_deadline_seconds: Annotated[float, Field(gt=0)] = 24 * 3600
+    poll_max_seconds: Positive = 120
+    run_deadline_seconds: Positive = 24 * 3600
     """A run that has not ended this long after it began is failed with what was last seen."""
-    sweep_grace_seconds: Annotated[float, Field(gt=0)] = 120
+    sweep_grace_seconds: Positive = 120
     """A step this long overdue counts as lost."""
 
 
@@ -59,9 +67,5 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = "; ".join(
-            f"{str(e['loc'][0]) if e['loc'] else 'settings'}: "
-            + ("missing" if e["type"] == "missing" else e["msg"].removeprefix("Value error, "))
-            for e in error.errors()
-        )
-        raise SettingsError(f"app settings: {faults}") from error
+        told = [sentence(field_name(fault.path) or "settings", fault.words) for fault in found(error, Settings)]
+        raise SettingsError(f"app settings: {'; '.join(told)}") from error

@@ -10,9 +10,9 @@ from pipeline.announce import reject
 from pipeline.cloud.faults import NotFound
 from pipeline.context import context
 from pipeline.events import Unreadable, read_json, read_step
-from pipeline.intake import RequestConflict, take_events, take_request, take_upload
+from pipeline.intake import RequestConflict, read_request, take_events, take_request, take_upload
 from pipeline.logs import configure_logs
-from pipeline.requests import InvalidRequest, parse_request, parse_verdict
+from pipeline.requests import InvalidRequest, parse_verdict
 from pipeline.runs import Run
 from pipeline.sweep import sweep
 from pipeline.web.calls import Answer, Call, Handler, answer
@@ -35,7 +35,7 @@ def upload_event(message: bytes) -> None:
 def publish_request(message: bytes) -> None:
     """A message of queue `publish-requests`."""
     try:
-        offered = take_request(context(), parse_request(read_json(message)))
+        offered = take_request(context(), read_request(context(), read_json(message)))
     except (Unreadable, InvalidRequest, RequestConflict) as fault:
         reject(context(), "publish-requests", message, str(fault))
     else:

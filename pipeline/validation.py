@@ -70,7 +70,7 @@ def names(given: Iterable[str], last: str = "and") -> str:
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """That `what`, such as `the catalog has no image`, there is none of that `name`, and which there are."""
     known = list(known)
-    return f"{what} {quoted(name)}{_meant(name, known)}; it has {names(known)}"
+    return f"{what} {quoted(name)}; it has {names(known)}{_meant(name, known)}"
 
 
 def field_name(path: _Path) -> str:
@@ -213,13 +213,13 @@ def _unknown_field(name: str, model: Any) -> str:
     if not _is_model(model):
         return "is unknown"
     known = [field.alias or own for own, field in model.model_fields.items()]
-    return f"is unknown{_meant(name, known)}; {names(known)} {'is' if len(known) == 1 else 'are'} taken here"
+    return f"is unknown; {names(known)} {'is' if len(known) == 1 else 'are'} taken here{_meant(name, known)}"
 
 
 def _meant(name: str, known: list[str]) -> str:
     close = get_close_matches(name.lower()[:_LONGEST_ECHO], [one.lower() for one in known], 1)
     meant = next((one for one in known if one.lower() in close), None)
-    return f": did you mean {meant}?" if meant else ""
+    return f". Did you mean {meant}?" if meant else ""
 
 
 def _length(kind: str, ctx: Mapping[str, Any], given: int) -> str:
@@ -233,7 +233,7 @@ def _length(kind: str, ctx: Mapping[str, Any], given: int) -> str:
 
 
 def _bounds(known: Mapping[str, Any], ctx: Mapping[str, Any]) -> str:
-    bounds = {**known, **ctx}
+    bounds = {name: int(bound) if bound == int(bound) else bound for name, bound in {**known, **ctx}.items()}
     if "ge" in bounds and "le" in bounds:
         return f"{bounds['ge']} to {bounds['le']}"
     said = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}

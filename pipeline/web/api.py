@@ -11,10 +11,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pipeline import engine
 from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
-from pipeline.intake import take_request
-from pipeline.requests import InvalidRequest, parse_request
+from pipeline.intake import read_request, take_request
+from pipeline.requests import ImageName, InvalidRequest, parse
 from pipeline.runs import Run, Stage
-from pipeline.web.calls import Answer, Call, accepted, parse, read_body
+from pipeline.validation import field_name, names, pattern, quoted, unknown
+from pipeline.web.calls import Answer, Call, accepted, read_body
 from pipeline.web.openapi import NEXT, document
 
 _LOOK_AT_MOST = 1000  # runs that one page of a list looks through
@@ -22,7 +23,7 @@ _LOOK_AT_MOST = 1000  # runs that one page of a list looks through
 
 def publish(ctx: Context, call: Call) -> Answer:
     """POST /publish"""
-    offered = take_request(ctx, parse_request(read_body(call)))
+    offered = take_request(ctx, read_request(ctx, read_body(call)))
     if offered.due:
         engine.queue_step(ctx, offered.run)
     return accepted(call, offered.run)
@@ -31,9 +32,9 @@ def publish(ctx: Context, call: Call) -> Answer:
 def _time(text: object) -> datetime:
     try:
         at = datetime.fromisoformat(str(text))
-    except ValueError:
-        raise ValueError("takes a time in ISO 8601, such as 2026-11-24T02:00:00Z") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+        return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # in UTC it may be before the first year, or after the last
+        raise ValueError(f"takes a time in ISO 8601, such as 2026-11-24T02:00:00Z, not {quoted(str(text))}") from None
 
 
 Time = Annotated[datetime, BeforeValidator(_time)]
@@ -44,12 +45,12 @@ class RunsQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    image: str | None = None
+    image: ImageName | None = None
     state: str | None = None
     since: Time | None = None
     until: Time | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    next: Annotated[str | None, Field(pattern=NEXT)] = None
+    next: Annotated[str, pattern(NEXT, "what the page before gave as next")] | None = None
 
 
 def runs(ctx: Context, call: Call) -> Answer:
@@ -57,7 +58,7 @@ def runs(ctx: Context, call: Call) -> Answer:
     asked = parse(RunsQuery, dict(call.query))
     states = {stage.value for stage in Stage} | {"live", "ended"}
     if asked.state is not None and asked.state not in states:
-        raise InvalidRequest([("state", f"takes one of {', '.join(sorted(states))}")])
+        raise InvalidRequest([("state", f"takes {names(sorted(states), 'or')}, not {quoted(asked.state)}")])
     found: list[Run] = []
     after, looked = asked.next, 0
     while len(found) < asked.limit and looked < _LOOK_AT_MOST:
@@ -87,7 +88,7 @@ def run(ctx: Context, call: Call) -> Answer:
 def _run(ctx: Context, call: Call) -> Run:
     loaded = ctx.runs.load(call.route["id"])
     if loaded is None:
-        raise NotFound(f"there is no run {call.route['id']}")
+        raise NotFound(f"there is no run {field_name((call.route['id'],))}")
     return loaded[0]
 
 
@@ -133,7 +134,7 @@ def versions(ctx: Context, call: Call) -> Answer:
     """GET /images/{image}/versions"""
     name, asked = call.route["image"], parse(VersionsQuery, dict(call.query))
     if name not in ctx.catalog.images:
-        raise NotFound(f"the catalog has no image {name!r}; it has {', '.join(ctx.catalog.images)}")
+        raise NotFound(unknown("the catalog has no image", name, ctx.catalog.images))
     at = ctx.definition_of(name)
     listed = ctx.listing(at).versions[: asked.limit]
     found = [ctx.compute.version(at, version.name) for version in listed]

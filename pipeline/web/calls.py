@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+import structlog
 
-from pipeline import engine
+from pipeline import engine, requests
 from pipeline.cloud.faults import CloudFault, Denied, NotFound, Unavailable
 from pipeline.context import Context
 from pipeline.events import Unreadable, read_json
 from pipeline.intake import RequestConflict
 from pipeline.requests import InvalidRequest
 from pipeline.runs import Run
+from pipeline.validation import Model
+
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,6 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Asked = TypeVar("Asked", bound=BaseModel)
 Handler = Callable[[Context, Call], Answer]
 
 
@@ -62,6 +64,14 @@ def answer(ctx: Context, handler: Handler, call: Call) -> Answer:
         return _error(503, "Unavailable", str(fault), {"Retry-After": str(max(1, round(fault.retry_after or 5)))})
     except CloudFault as fault:
         return _error(502, "Refused", str(fault))
+    except Exception:  # noqa: BLE001 - a fault of this program: whoever calls is told that, and no more
+        _log.exception("call_failed", handler=handler.__name__, route=dict(call.route))
+        return _error(
+            500,
+            "Internal",
+            "this is a fault of Gallerist's own, not of what was asked: ask once more, and where it stays, report what "
+            "its log says under call_failed",
+        )
 
 
 def _error(
@@ -92,14 +102,6 @@ def read_body(call: Call) -> Any:
         raise InvalidRequest([("request", str(fault))]) from fault
 
 
-def parse_body(kind: type[Asked], call: Call) -> Asked:
-    """What came with a call, as `kind` has it. Raises InvalidRequest."""
-    return parse(kind, read_body(call))
-
-
-def parse(kind: type[Asked], given: Any) -> Asked:
-    """`given` as `kind` has it. Raises InvalidRequest naming every wrong field."""
-    try:
-        return kind.model_validate(given)
-    except ValidationError as error:
-        raise InvalidRequest([(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]) from error
+def parse_body(kind: type[Model], call: Call) -> Model:
+    """What came with a call, as `kind` has it. Raises InvalidRequest naming every wrong field."""
+    return requests.parse(kind, read_body(call))

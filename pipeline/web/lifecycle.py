@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from pipeline import amendments, engine, promotion, retention
 from pipeline.catalog import Promotion
 from pipeline.cloud.faults import CloudFault, NotFound
 from pipeline.context import Context
 from pipeline.gates import why_nothing
-from pipeline.requests import Finding, InvalidRequest, parse_verdict
+from pipeline.requests import Finding, InvalidRequest, Number, parse, parse_verdict
 from pipeline.runs import Run
+from pipeline.validation import ONE_LINE, quoted, unknown
 from pipeline.web.calls import Answer, Call, briefly, parse_body
 
 
@@ -20,8 +21,15 @@ class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-By = Annotated[str, Field(max_length=200)]
-Why = Annotated[str, Field(min_length=1, max_length=256)]
+By = Annotated[str, ONE_LINE, StringConstraints(max_length=200)]
+Why = Annotated[str, ONE_LINE, StringConstraints(min_length=1, max_length=256)]
+
+
+class _Named(BaseModel):
+    """What a route names: a version of an image."""
+
+    image: str
+    version: Number
 
 
 class ApprovalRequest(_Body):
@@ -51,7 +59,7 @@ class RollbackRequest(_Body):
 
     why: Why
     by: By = ""
-    out: Annotated[str | None, Field(pattern=r"^\d+\.\d+\.\d+$")] = None
+    out: Number | None = None
     dry_run: bool = False
 
 
@@ -59,7 +67,7 @@ class PromotionRequest(_Body):
     """What POST /promotions takes: of which image, of which version of it; every rule where neither is named."""
 
     image: str | None = None
-    version: Annotated[str | None, Field(pattern=r"^\d+\.\d+\.\d+$")] = None
+    version: Number | None = None
     dry_run: bool = False
 
 
@@ -75,21 +83,23 @@ def approval(ctx: Context, call: Call) -> Answer:
     by = _by(call, parse_body(ApprovalRequest, call))
     if not by:
         raise InvalidRequest([("by", "takes who approves")])
-    return _amending(ctx, call, amendments.approve(ctx, **call.route, by=by))
+    return _amending(ctx, call, amendments.approve(ctx, **_named(call), by=by))
 
 
 def withdrawal(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/versions/{version}/withdrawal"""
     given = parse_body(WithdrawalRequest, call)
     return _amending(
-        ctx, call, *amendments.withdraw(ctx, **call.route, why=given.why, by=_by(call, given), promoted=given.promoted)
+        ctx,
+        call,
+        *amendments.withdraw(ctx, **_named(call), why=given.why, by=_by(call, given), promoted=given.promoted),
     )
 
 
 def reinstatement(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/versions/{version}/reinstatement"""
     given = parse_body(ReasonRequest, call)
-    return _amending(ctx, call, amendments.reinstate(ctx, **call.route, why=given.why, by=_by(call, given)))
+    return _amending(ctx, call, amendments.reinstate(ctx, **_named(call), why=given.why, by=_by(call, given)))
 
 
 def rollback(ctx: Context, call: Call) -> Answer:
@@ -101,6 +111,11 @@ def rollback(ctx: Context, call: Call) -> Answer:
     answer = _amending(ctx, call, *done.runs)
     answer.body.update({"image": done.image, "out": done.out, "back_to": done.back_to})
     return answer
+
+
+def _named(call: Call) -> dict[str, str]:
+    """Image and version that a route names. Raises InvalidRequest where that is no version's number."""
+    return parse(_Named, dict(call.route)).model_dump()
 
 
 def _by(call: Call, given: Finding | ApprovalRequest | WithdrawalRequest | ReasonRequest | RollbackRequest) -> str:
@@ -129,7 +144,7 @@ def promote(ctx: Context, call: Call) -> Answer:
         raise InvalidRequest([("version", "goes with image")])
     rules = [rule for rule in ctx.catalog.promotions if given.image in (None, rule.from_)]
     if given.image and not rules:
-        raise InvalidRequest([("image", f"no rule promotes {given.image!r}")])
+        raise InvalidRequest([("image", f"no rule promotes {quoted(given.image)}")])
     if given.dry_run:
         return Answer(200, {"promotions": _looked(ctx, call, rules, given.version)})
     done = promotion.promote_all(ctx, rules, given.version)
@@ -189,7 +204,7 @@ def release(ctx: Context, call: Call) -> Answer:
 def _rule(ctx: Context, call: Call) -> Promotion:
     found = {rule.key: rule for rule in ctx.catalog.promotions}
     if call.route["rule"] not in found:
-        raise NotFound(f"the catalog has no rule {call.route['rule']!r}; it has {', '.join(found) or 'none'}")
+        raise NotFound(unknown("the catalog has no rule", call.route["rule"], found))
     return found[call.route["rule"]]
 
 
@@ -206,7 +221,7 @@ def retire(ctx: Context, call: Call) -> Answer:
     """POST /retention"""
     given = parse_body(RetentionRequest, call)
     if given.image and given.image not in ctx.catalog.images:
-        raise InvalidRequest([("image", f"the catalog has no image {given.image!r}")])
+        raise InvalidRequest([("image", unknown("the catalog has no image", given.image, ctx.catalog.images))])
     told = []
     for planned in retention.look_all(ctx, [given.image] if given.image else ctx.catalog.images):
         only = None if given.confirmed is None else given.confirmed.get(planned.image, [])

@@ -12,13 +12,13 @@ from pipeline.runs import Purpose, Stage
 from pipeline.source import SourceKind
 from pipeline.web import lifecycle
 
-NEXT = r"^\d{17}\|[a-z0-9-]{1,80}$"
+NEXT = r"^[0-9]{17}\|[a-z0-9-]{1,80}$"
 """The form of what leads from one page of runs to the next."""
 _TEXT = {"type": "string"}
 _MAYBE_TEXT = {"type": ["string", "null"]}
 _TIME = {"type": "string", "format": "date-time"}
 _MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
-_IMAGE = {"type": "string", "pattern": "^[a-z0-9-]{1,40}$"}
+_IMAGE = {"type": "string", "pattern": r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"}
 _BODIES: list[type[BaseModel]] = [
     Finding, lifecycle.ApprovalRequest, lifecycle.WithdrawalRequest, lifecycle.ReasonRequest,
     lifecycle.RollbackRequest, lifecycle.PromotionRequest, lifecycle.RetentionRequest,
@@ -70,7 +70,7 @@ def _paths() -> dict[str, Any]:
                 "The runs, newest first, a page at a time.",
                 {"200": _answer("A page of runs.", "Runs"), **_errors(400)},
                 parameters=[
-                    _parameter("image", "query", _TEXT, "Only runs of this image."),
+                    _parameter("image", "query", _IMAGE, "Only runs of this image."),
                     _parameter("state", "query", {"enum": [*_RUN_STATES, "live", "ended"]}, "Only runs in this state."),
                     _parameter("since", "query", _TIME, "Only runs created then or later."),
                     _parameter("until", "query", _TIME, "Only runs created before then."),
@@ -133,7 +133,7 @@ def _paths() -> dict[str, Any]:
 
 def _lifecycle_paths() -> dict[str, Any]:
     image = _parameter("image", "path", _IMAGE, "The image, by the catalog.")
-    version = _parameter("version", "path", {"type": "string", "pattern": r"^\d+\.\d+\.\d+$"}, "The version.")
+    version = _parameter("version", "path", {"type": "string", "pattern": r"^[0-9]+\.[0-9]+\.[0-9]+$"}, "The version.")
     rule = _parameter("rule", "path", {"type": "string", "pattern": "^[a-z0-9-]{1,80}$"}, "The promotion rule.")
     amended = {
         "202": _answer("Runs that see to it.", "Amendment"),
@@ -201,7 +201,12 @@ def _takes(body: type[BaseModel]) -> dict[str, Any]:
 
 def _operation(name: str, summary: str, answers: dict[str, Any], **rest: Any) -> dict[str, Any]:
     always = {"401": {"description": "No key, or another."}} if name != "describe" else {}
-    return {"operationId": name, "summary": summary, "responses": {**answers, **always, **_errors(502, 503)}, **rest}
+    return {
+        "operationId": name,
+        "summary": summary,
+        "responses": {**answers, **always, **_errors(500, 502, 503)},
+        **rest,
+    }
 
 
 def _parameter(name: str, where: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
@@ -221,6 +226,7 @@ def _errors(*statuses: int) -> dict[str, Any]:
         400: "A field is wrong; each is named.",
         404: "There is none of that name.",
         409: "It contradicts what is.",
+        500: "A fault of Gallerist's own; its log has it.",
         502: "Azure refused the pipeline.",
         503: "Azure does not answer now.",
     }

@@ -88,11 +88,11 @@ def test_retention_is_planned_before_it_acts(hosted: Azure, version: str) -> Non
         (("withdraw", "web-000@1.0.0"), 2, "--why"),
         (("verdict", "web-000@1.0.0", "?"), 1, "outcome"),
         (("verdict", "web-000@1.0.0", "passed", "--name", "approved"), 1, "no verdict's name"),
-        (("approve", "nowhere@1.0.0"), 3, "no image 'nowhere'"),
-        (("rollback", "nowhere", "--why", "x"), 3, "no image 'nowhere'"),
-        (("promote", "web-000"), 1, "no rule promotes 'web-000'"),
-        (("hold", "nothing", "--why", "x"), 3, "no rule 'nothing'"),
-        (("retention", "nowhere"), 1, "no image 'nowhere'"),
+        (("approve", "nowhere@1.0.0"), 3, 'no image "nowhere"'),
+        (("rollback", "nowhere", "--why", "x"), 3, 'no image "nowhere"'),
+        (("promote", "web-000"), 1, 'no rule promotes "web-000"'),
+        (("hold", "nothing", "--why", "x"), 3, 'no rule "nothing"'),
+        (("retention", "nowhere"), 1, 'no image "nowhere"'),
     ],
 )
 def test_what_cannot_be_is_said(hosted: Azure, arguments: tuple[str, ...], code: int, says: str) -> None:

@@ -19,9 +19,9 @@ def test_all_that_is_missing_or_wrong_is_named(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SettingsError) as fault:
         load_settings()
     said = str(fault.value)
-    assert "Storage__blobServiceUri: missing" in said
-    assert "Storage__tableServiceUri: missing" in said
-    assert "Storage__queueServiceUri: takes an https://" in said
+    assert "Storage__blobServiceUri is missing" in said
+    assert "Storage__tableServiceUri is missing" in said
+    assert "Storage__queueServiceUri takes an https://" in said
     assert "poll_seconds" in said.lower()
 
 

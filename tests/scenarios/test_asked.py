@@ -219,7 +219,7 @@ def test_a_request_id_names_one_request(bare: Azure, ctx: Context, tmp_path: Pat
 @pytest.mark.parametrize(
     ("image", "source", "field", "says"),
     [
-        ("nowhere", {"blob": "BLOB"}, "image", "no image 'nowhere'"),
+        ("nowhere", {"blob": "BLOB"}, "image", 'no image "nowhere"'),
         (None, {"blob": "https://elsewhere.example/vhds/x.vhd"}, "source.blob", "address of a blob in https://"),
         (None, {"blob": "BLOB-THAT-IS-NOT"}, "source.blob", "does not exist"),
         (None, {"disk": "DISK-THAT-IS-NOT"}, "source.disk", "does not exist"),
