@@ -40,6 +40,7 @@ from azure.mgmt.compute.models import (
     ImageProperties,
     ImageStorageProfile,
     Snapshot,
+    SnapshotProperties,
     TargetRegion,
     VirtualMachine,
 )
@@ -115,7 +116,9 @@ class VersionSource:
 class SourceFacts:
     """What Azure says of a resource that is to become a version; empty where it does not say.
 
-    `fingerprint` names its content, as far as Azure tells one from another.
+    `fingerprint` names its content, as far as Azure tells one from another. What Succeeded need not be ready:
+    `conditions` are the other states Azure names, in lower case; `copied` is how much of its content is there, in
+    percent; `copy_error` is why the rest never comes.
     """
 
     state: str
@@ -125,6 +128,9 @@ class SourceFacts:
     os_state: str = ""
     generation: str = ""
     architecture: str = ""
+    conditions: frozenset[str] = frozenset()
+    copied: float = 100.0
+    copy_error: str = ""
 
 
 class Compute:
@@ -205,7 +211,9 @@ class Compute:
             case SourceKind.VM:
                 return _vm_facts(client.virtual_machines.get(group, name, expand="instanceView"))
             case SourceKind.IMAGE_VERSION:
-                version = client.gallery_image_versions.get(group, at["gallery"], at["definition"], name)
+                version = client.gallery_image_versions.get(
+                    group, at["gallery"], at["definition"], name, expand="ReplicationStatus"
+                )
                 definition = client.gallery_images.get(group, at["gallery"], at["definition"])
                 return _image_version_facts(version, definition)
         raise ValueError(f"{kind} is no resource")
@@ -485,6 +493,9 @@ def _image_facts(image: Image) -> SourceFacts:
 def _disk_facts(disk: Disk | Snapshot) -> SourceFacts:
     facts = disk.properties
     able = facts.supported_capabilities if facts else None
+    error = facts.copy_completion_error if isinstance(facts, SnapshotProperties) else None
+    access = facts.snapshot_access_state if isinstance(facts, SnapshotProperties) else None
+    copied = facts.completion_percent if facts else None
     return SourceFacts(
         state=_text(facts.provisioning_state if facts else None),
         location=region_name(disk.location),
@@ -492,6 +503,9 @@ def _disk_facts(disk: Disk | Snapshot) -> SourceFacts:
         os_type=_text(facts.os_type if facts else None),
         generation=_text(facts.hyper_v_generation if facts else None),
         architecture=_text(able.architecture if able else None),
+        conditions=frozenset({_text(facts.disk_state if facts else None).lower(), _text(access).lower()} - {""}),
+        copied=100.0 if copied is None else copied,
+        copy_error=f"{_text(error.error_code)}: {error.error_message}" if error else "",
     )
 
 
@@ -507,19 +521,28 @@ def _vm_facts(machine: VirtualMachine) -> SourceFacts:
         os_type=_text(profile.os_disk.os_type if profile and profile.os_disk else None),
         os_state="Generalized" if "osstate/generalized" in codes else "Specialized",
         generation=_text(view.hyper_v_generation if view else None),
+        conditions=frozenset(codes),
     )
 
 
 def _image_version_facts(version: GalleryImageVersion, definition: GalleryImage) -> SourceFacts:
-    facts, kind = _facts_of(version), definition.properties
+    facts, kind, home = _facts_of(version), definition.properties, region_name(version.location)
+    known = _version_facts(version)
+    # Its own region is where another version is made of it, and may be behind the operation that made it.
+    behind = [
+        one.progress
+        for one in known.replication
+        if region_name(one.region) == home and one.state is not RegionState.COMPLETED
+    ]
     return SourceFacts(
         state=_text(facts.provisioning_state),
-        location=region_name(version.location),
-        fingerprint=_version_facts(version).fingerprint,
+        location=home,
+        fingerprint=known.fingerprint,
         os_type=_text(kind.os_type if kind else None),
         os_state=_text(kind.os_state if kind else None),
         generation=_text(kind.hyper_v_generation if kind else None) or "V1",
         architecture=_text(kind.architecture if kind else None) or "x64",
+        copied=float(min(*behind, 99)) if behind else 100.0,
     )
 
 
