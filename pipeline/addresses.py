@@ -30,8 +30,8 @@ def query_fault(url: str) -> str | None:
         if name in given:
             source = parts._replace(query=f"{name}={given[name]}", fragment="").geturl()
             return (
-                f"names {what} of the blob, and an image is made of a blob as it is now: copy that to a blob of its own "
-                "and name it, az storage blob copy start --auth-mode login --account-name ACCOUNT "
+                f"names {what} of the blob, and an image is made of a blob as it is now: copy that to a blob of its "
+                "own and name it, az storage blob copy start --auth-mode login --account-name ACCOUNT "
                 f"--destination-container CONTAINER --destination-blob NAME.vhd --source-uri {shell_quoted(source)}"
             )
     if others := sorted(given.keys() - _SAS):

@@ -6,13 +6,13 @@ It is read whole and every fault in it is reported at once; nothing is done with
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -21,15 +21,16 @@ from pydantic import (
     Field,
     PrivateAttr,
     StringConstraints,
-    ValidationError,
-    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from pipeline.replication import region_name
+from pipeline.requests import ImageName, TagName, TagValue, alike
+from pipeline.validation import Fault, Faults, beside, described, field_name, names, parsed, pattern, quoted, sentence
 from pipeline.versions import FIRST, Bump, Version, check_pattern, in_range
+from pipeline.yaml_text import NotYaml, read_yaml
 
 
 class CatalogError(ValueError):
@@ -44,25 +45,42 @@ class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-def _duration(text: Any) -> Any:
-    if isinstance(text, str) and (found := re.fullmatch(r"(\d+)\s*([smhdw])", text.strip())):
-        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[found[2]]
-        return timedelta(**{unit: int(found[1])})
-    if isinstance(text, timedelta):
-        return text
-    raise ValueError("takes a number and a unit, such as 24h, 180d or 2w")
+_LONGEST = timedelta(days=36500)
+
+
+def _duration(given: Any) -> Any:
+    if isinstance(given, timedelta):
+        return given
+    found = re.fullmatch(r"([0-9]+)\s*([smhdw])", given.strip()) if isinstance(given, str) else None
+    if not found:
+        raise ValueError(f"takes a number and a unit, such as 24h, 180d or 2w, not {described(given)}")
+    unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[found[2]]
+    try:
+        length = timedelta(**{unit: int(found[1])})
+    except (OverflowError, ValueError):  # more than a timedelta, or a number, can hold
+        length = timedelta.max
+    if length > _LONGEST:
+        raise ValueError(f"takes {_LONGEST.days}d at most, not {quoted(given)}")
+    return length
 
 
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+\s*[smhdw]$", "examples": ["24h", "180d"]}),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+\s*[smhdw]$", "examples": ["24h", "180d"]}),
 ]
-Number = Annotated[Version, WithJsonSchema({"type": "string", "pattern": r"^\d+\.\d+\.\d+$", "default": str(FIRST)})]
+Number = Annotated[
+    Version, WithJsonSchema({"type": "string", "pattern": r"^[0-9]+\.[0-9]+\.[0-9]+$", "default": str(FIRST)})
+]
 Location = Annotated[str, AfterValidator(region_name), StringConstraints(min_length=1, max_length=60)]
 # "names" of galleries and definitions: Microsoft.Compute naming rules.
-ImageName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$")]
-DefinitionName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,78}[A-Za-z0-9])?$")]
+DefinitionName = Annotated[
+    str,
+    pattern(
+        r"^[A-Za-z0-9]([A-Za-z0-9_.-]{0,78}[A-Za-z0-9])?$",
+        "1 to 80 of A-Z a-z 0-9 _ . -, the first and the last of them a letter or a digit",
+    ),
+]
 
 _GALLERY_ID = re.compile(
     r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
@@ -213,7 +231,11 @@ class Numbering(_Entry):
     @field_validator("start", mode="before")
     @classmethod
     def _parse(cls, value: Any) -> Version:
-        return Version.parse(str(value))
+        if isinstance(value, Version):
+            return value
+        if isinstance(value, str):
+            return Version.parse(value)
+        raise ValueError(f"takes Major.Minor.Patch, such as 1.0.0, not {described(value)}")
 
     @model_validator(mode="after")
     def _pattern_fits(self) -> Self:
@@ -227,8 +249,8 @@ class Numbering(_Entry):
 class Keep(_Entry):
     """What retention keeps: the `newest` so many versions, and those younger than `days`. Neither given: all."""
 
-    newest: Annotated[int, Field(ge=1)] | None = None
-    days: Annotated[int, Field(ge=1)] | None = None
+    newest: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    days: Annotated[int, Field(ge=1, le=_LONGEST.days)] | None = None
 
 
 class Fate(StrEnum):
@@ -387,13 +409,15 @@ class Promotion(_Entry):
         definition: DefinitionName | None = None
         regions: list[Region] = []
 
-    name: Annotated[str | None, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,79}$")] = None
+    name: Annotated[str, pattern(r"^[a-z0-9][a-z0-9-]{0,79}$", "1 to 80 of a-z 0-9 and -, the first no -")] | None = (
+        None
+    )
     """What the rule is called; `FROM-to-GALLERY` where left out."""
     from_: Annotated[str, Field(alias="from")]
     to: Target
     soak: Duration = timedelta()
     """How old a version has to be."""
-    require: dict[str, str] = {}
+    require: dict[TagName, TagValue] = {}
     """The tags it has to bear."""
     range: Annotated[str, AfterValidator(_is_range)] = "*"
     """The numbers that may move, as npm writes ranges: ~1.4, ^1.2, >=1.4 <2."""
@@ -401,10 +425,22 @@ class Promotion(_Entry):
     approval: bool = False
     """Whether a person has to approve of it."""
 
+    @field_validator("require")
+    @classmethod
+    def _are_distinct(cls, value: dict[str, str]) -> dict[str, str]:
+        if same := alike(value):
+            raise Faults(Fault((), words) for words in same)
+        return value
+
     @property
     def key(self) -> str:
         """What the rule is called."""
-        return self.name or f"{self.from_}-to-{self.to.gallery}".lower()
+        return self.name or _key(self.from_, self.to.gallery)
+
+
+def _key(source: str, gallery: str) -> str:
+    """What a rule is called that has no name of its own."""
+    return f"{source}-to-{gallery}".lower()
 
 
 class Catalog(_Entry):
@@ -420,31 +456,10 @@ class Catalog(_Entry):
     _targets: dict[str, str] = PrivateAttr(default_factory=dict)
     _only_promoted: set[str] = PrivateAttr(default_factory=set)
 
-    @field_validator("images")
+    @model_validator(mode="wrap")
     @classmethod
-    def _galleries_exist(cls, value: dict[str, Image], info: ValidationInfo) -> dict[str, Image]:
-        known = info.data.get("galleries", {})
-        seen: dict[tuple[str, str], str] = {}
-        for name, image in value.items():
-            if known and image.gallery not in known:
-                raise ValueError(f"{name}.gallery: no gallery is named {image.gallery!r}; there are {', '.join(known)}")
-            place = (image.gallery, (image.definition.name or name).lower())
-            if place in seen:
-                raise ValueError(f"{name} and {seen[place]} would publish into the same definition {place[1]}")
-            seen[place] = name
-        return value
-
-    @field_validator("promotions")
-    @classmethod
-    def _ends_exist(cls, value: list[Promotion], info: ValidationInfo) -> list[Promotion]:
-        for n, rule in enumerate(value):
-            if rule.from_ not in info.data.get("images", {rule.from_: None}):
-                raise ValueError(f"{n}.from: no image is named {rule.from_!r}")
-            if rule.to.gallery not in info.data.get("galleries", {rule.to.gallery: None}):
-                raise ValueError(f"{n}.to.gallery: no gallery is named {rule.to.gallery!r}")
-            if any(rule.key == other.key for other in value[:n]):
-                raise ValueError(f"{n}: a rule is named {rule.key!r} already: give this one a name")
-        return value
+    def _refers_to_what_is_there(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
+        return beside(handler, data, cls, _between_entries(data) if isinstance(data, dict) else [])
 
     @model_validator(mode="after")
     def _promotions_lead_somewhere(self) -> Self:
@@ -453,9 +468,9 @@ class Catalog(_Entry):
             try:
                 self._targets[rule.key] = self._target_image(rule)
             except ValueError as error:
-                faults.append(f"promotions.{n}: {error}")
+                faults.append(Fault(("promotions", n), str(error)))
         if faults:
-            raise ValueError("\n".join(faults))
+            raise Faults(faults)
         return self
 
     def _target_image(self, rule: Promotion) -> str:
@@ -499,7 +514,15 @@ class Catalog(_Entry):
                 "with others"
             )
         if name in self.images or not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?", name):
-            raise ValueError(f"to: {name!r} is taken or no name for an image; name one for {definition} in images")
+            raise ValueError(
+                f"to: {quoted(name)} is taken or no name for an image; name one for {definition} in images"
+            )
+        offered, place = _offered(source.definition), self.galleries[rule.to.gallery].id.lower()
+        for other, entry in self.images.items():
+            if (self.gallery_of(other).id.lower(), _offered(entry.definition)) == (place, offered):
+                raise ValueError(
+                    f"to: {other} has the publisher, offer and sku of {rule.from_} there, and a gallery takes them once"
+                )
         self.images[name] = source.model_copy(
             update={
                 "gallery": rule.to.gallery,
@@ -561,28 +584,118 @@ class Catalog(_Entry):
         return [image for image, entry in self.images.items() if entry.takes(container, name)]
 
 
-def parse_catalog(text: str, source: str = "catalog") -> Catalog:
-    """The catalog in YAML `text`. Raises CatalogError naming every fault; `source` is named in it."""
+def _offered(definition: Definition) -> tuple[str, str, str]:
+    """What a gallery takes once, whatever its case."""
+    return (definition.publisher.lower(), definition.offer.lower(), definition.sku.lower())
+
+
+def _between_entries(data: dict[str, Any]) -> list[Fault]:
+    """What is wrong between the entries of a catalog that may be of any form."""
+    galleries, images = _mappings(data.get("galleries")), _mappings(data.get("images"))
+    faults = list(_same_galleries(galleries))
+    if galleries:
+        faults += _same_places(galleries, images)
+    rules = data.get("promotions")
+    seen: dict[str, int] = {}
+    for n, rule in enumerate(rules if isinstance(rules, list) else []):
+        if not isinstance(rule, dict):
+            continue
+        source, target = rule.get("from"), rule.get("to")
+        gallery = target.get("gallery") if isinstance(target, dict) else None
+        if images and isinstance(source, str) and source not in images:
+            faults.append(Fault(("promotions", n, "from"), f"no image is named {quoted(source)}"))
+        if galleries and isinstance(gallery, str) and gallery not in galleries:
+            faults.append(Fault(("promotions", n, "to", "gallery"), _no_gallery(gallery, galleries)))
+        key = rule.get("name")
+        if key is None and isinstance(source, str) and isinstance(gallery, str):
+            key = _key(source, gallery)
+        if not isinstance(key, str):
+            continue
+        if key in seen:
+            words = f"a rule is named {quoted(key)} already: give this one a name of its own"
+            faults.append(Fault(("promotions", n), words, also=("promotions", seen[key])))
+        seen.setdefault(key, n)
+    return faults
+
+
+def _mappings(entries: Any) -> dict[str, dict[str, Any]]:
+    """Named entries, those that are none left empty."""
+    if not isinstance(entries, dict):
+        return {}
+    return {name: entry if isinstance(entry, dict) else {} for name, entry in entries.items()}
+
+
+def _no_gallery(name: str, galleries: dict[str, Any]) -> str:
+    return f"no gallery is named {quoted(name)}; there {'is' if len(galleries) == 1 else 'are'} {names(galleries)}"
+
+
+def _gallery_key(entry: dict[str, Any]) -> str | None:
+    found = entry.get("id")
+    return found.rstrip("/").lower() if isinstance(found, str) else None
+
+
+def _same_galleries(galleries: dict[str, dict[str, Any]]) -> Iterator[Fault]:
+    seen: dict[str, str] = {}
+    for name, entry in galleries.items():
+        place = _gallery_key(entry)
+        if place and place in seen:
+            other = field_name(("galleries", seen[place]))
+            words = f"is the gallery that {other} is: Azure tells no case apart, and a gallery is to have one name"
+            yield Fault(("galleries", name, "id"), words, also=("galleries", seen[place]))
+        if place:
+            seen.setdefault(place, name)
+
+
+def _same_places(galleries: dict[str, dict[str, Any]], images: dict[str, dict[str, Any]]) -> Iterator[Fault]:
+    """Images of no gallery, of one definition, or that one gallery cannot have both."""
+    definitions: dict[tuple[str, str], str] = {}
+    offers: dict[tuple[str, ...], str] = {}
+    for name, entry in images.items():
+        gallery, definition = entry.get("gallery"), entry.get("definition")
+        if not isinstance(gallery, str):
+            continue
+        if gallery not in galleries:
+            yield Fault(("images", name, "gallery"), _no_gallery(gallery, galleries))
+            continue
+        place = _gallery_key(galleries[gallery]) or gallery
+        wants = definition if isinstance(definition, dict) else {}
+        at = (place, str(wants.get("name") or name).lower())
+        offered = tuple(wants.get(part) for part in ("publisher", "offer", "sku"))
+        what = (place, *(part.lower() for part in offered if isinstance(part, str)))
+        if at in definitions:
+            words = f"would publish into the same definition as {definitions[at]}: {quoted(at[1])}"
+            yield Fault(("images", name), words, also=("images", definitions[at]))
+        elif len(what) == 1 + len(offered) and what in offers:
+            words = f"has the publisher, offer and sku of {offers[what]}, and a gallery takes them once"
+            yield Fault(("images", name, "definition"), words, also=("images", offers[what]))
+        definitions.setdefault(at, name)
+        offers.setdefault(what, name)
+
+
+def parse_catalog(text: str | bytes, source: str = "catalog") -> Catalog:
+    """The catalog in YAML `text`. Raises CatalogError naming every fault, with its line; `source` is named in it."""
     try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise CatalogError(f"{source} is not YAML: {error}") from error
-    if not isinstance(data, dict):
+        document = read_yaml(text)
+    except NotYaml as error:
+        raise CatalogError(f"{source}: {error}") from error
+    if document.data is None and not document.faults:
         raise CatalogError(f"{source} is empty: it takes galleries and images")
-    try:
-        return Catalog.model_validate(data)
-    except ValidationError as error:
-        faults = [
-            ".".join(map(str, e["loc"])) + (": " if e["loc"] else "") + fault
-            for e in error.errors()
-            for fault in e["msg"].removeprefix("Value error, ").split("\n")
-        ]
-        raise CatalogError("\n  ".join([f"{source} has faults:", *faults]), faults) from error
+    made, faults = parsed(Catalog, document.data)
+    faults = [*document.faults, *faults]
+    if made is not None and not faults:
+        return made
+    faults.sort(key=lambda fault: document.line(fault.path) or 0)
+    told = [
+        f"line {document.line(fault.path) or 1}: {sentence(field_name(fault.path), fault.words)}"
+        + (f" (line {document.line(fault.also)})" if fault.also else "")
+        for fault in faults
+    ]
+    raise CatalogError("\n  ".join([f"{source} has faults:", *told]), told)
 
 
 def load_catalog(path: Path) -> Catalog:
     """The catalog in the file at `path`. Raises CatalogError."""
     try:
-        return parse_catalog(path.read_text(encoding="utf-8"), str(path))
+        return parse_catalog(path.read_bytes(), str(path))
     except OSError as error:
         raise CatalogError(f"the catalog {path} cannot be read: {error.strerror}") from error

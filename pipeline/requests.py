@@ -60,7 +60,7 @@ def _number(text: str) -> str:
     return str(Version.parse(text))
 
 
-Number = Annotated[str, pattern(r"^[0-9]+\.[0-9]+\.[0-9]+$", "1.4.0"), AfterValidator(_number)]
+Number = Annotated[str, pattern(r"^[0-9]{1,10}\.[0-9]{1,10}\.[0-9]{1,10}$", "1.4.0"), AfterValidator(_number)]
 """The number of a version: Major.Minor.Patch."""
 OURS = "gallerist"
 """Tags that begin so are the pipeline's own."""
@@ -152,7 +152,10 @@ class PublishRequest(_Strict):
     version: Annotated[
         Annotated[
             str,
-            pattern(r"^([0-9]+\.[0-9]+\.[0-9]+|[0-9]+\.[0-9]+\.x|[0-9]+\.x\.x)$", "1.4.0, 1.4.x or 1.x.x"),
+            pattern(
+                r"^([0-9]{1,10}\.[0-9]{1,10}\.[0-9]{1,10}|[0-9]{1,10}\.[0-9]{1,10}\.x|[0-9]{1,10}\.x\.x)$",
+                "1.4.0, 1.4.x or 1.x.x",
+            ),
         ]
         | None,
         Field(description="Major.Minor.Patch, or a wildcard: 1.4.x, 1.x.x."),

@@ -152,7 +152,7 @@ def test_the_functions_host_is_told_what_the_code_counts_on() -> None:
 
 def _example(gallery: str) -> str:
     text = (ROOT / "catalog.yaml.example").read_text(encoding="utf-8")
-    named = {"STAGING_GALLERY_ID": gallery, "PRODUCTION_GALLERY_ID": gallery, "AZURE_LOCATION": "westeurope"}
+    named = {"STAGING_GALLERY_ID": gallery, "PRODUCTION_GALLERY_ID": f"{gallery}b", "AZURE_LOCATION": "westeurope"}
     for name, value in named.items():
         text = text.replace(name, value)
     return text

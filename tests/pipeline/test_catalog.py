@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -111,7 +111,7 @@ def test_all_faults_are_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("image", "says"),
     [
-        ({"gallery": "nowhere"}, "no gallery is named 'nowhere'"),
+        ({"gallery": "nowhere"}, 'no gallery is named "nowhere"; there is staging'),
         ({"drop": "Vhds/*"}, "container/path"),
         ({"drop": "vhds"}, "container/path"),
         ({"regions": [{"name": "westeurope"}, {"name": "West Europe"}]}, "westeurope twice"),
@@ -166,8 +166,8 @@ def test_a_promotion_into_an_image_of_the_catalog_takes_its_settings() -> None:
 @pytest.mark.parametrize(
     ("rule", "says"),
     [
-        ({"from": "lost"}, "promotions: 0.from: no image is named 'lost'"),
-        ({"to": {"gallery": "lost"}}, "no gallery is named 'lost'"),
+        ({"from": "lost"}, 'promotions.0.from: no image is named "lost"'),
+        ({"to": {"gallery": "lost"}}, 'no gallery is named "lost"'),
         ({"to": {"gallery": "staging"}}, "promotions.0: leads from a definition to itself"),
         ({"to": {"gallery": "staging", "definition": "other"}}, "publisher, offer and sku once"),
         ({"range": "new"}, "'new' is no range: takes ~1.4"),
@@ -184,7 +184,7 @@ def test_a_promotion_that_cannot_be_is_refused(rule: dict[str, Any], says: str) 
 
 def test_promotions_keep_region_definition_and_name() -> None:
     data = promoting({}, {})
-    assert "a rule is named 'web-to-production' already" in faults(data)
+    assert 'a rule is named "web-to-production" already' in faults(data)
     data = promoting({})
     data["galleries"]["production"]["location"] = "northeurope"
     assert "Azure makes a version of another in the same region only" in faults(data)
@@ -209,3 +209,179 @@ def test_what_is_no_catalog_is_said(text: str) -> None:
 
 def test_the_sandbox_brings_a_catalog_that_is_sound() -> None:
     assert "ubuntu-web" in load_catalog(ROOT / "sandbox" / "catalog.yaml").images
+
+
+def written(text: str | bytes) -> list[str]:
+    """The faults of a catalog as it is written."""
+    with pytest.raises(CatalogError) as fault:
+        parse_catalog(text)
+    for phrase in (
+        "Input should",
+        "Traceback",
+        "codec",
+        "<class",
+        "yaml.",
+        "while parsing",
+        "expected",
+        "1 validation",
+    ):
+        assert phrase not in str(fault.value)
+    return fault.value.faults
+
+
+SOUND = f"""\
+galleries:
+  staging: {{id: {GALLERY}, location: westeurope}}
+  production: {{id: {PRODUCTION}, location: westeurope}}
+images:
+  web:
+    gallery: staging
+    definition: {{publisher: Contoso, offer: web, sku: one, os_type: Linux}}
+  db:
+    gallery: staging
+    definition: {{publisher: Contoso, offer: db, sku: one, os_type: Linux}}
+promotions:
+  - {{from: web, to: {{gallery: production}}}}
+"""
+
+
+def test_every_fault_has_its_line() -> None:
+    text = SOUND.replace("offer: web", "offer: ''").replace("gallery: staging\n    definition: {publisher: Contoso, offer: db", "gallry: staging\n    definition: {publisher: Contoso, offer: db").replace("from: web", "from: wbe")  # fmt: skip
+    assert written(text) == [
+        "line 7: images.web.definition.offer is empty",
+        "line 8: images.db.gallery is missing",
+        "line 9: images.db.gallry is unknown; gallery, drop, completion, sources, definition, route, version, regions, "
+        "end_of_life, keep and source_vhd are taken here. Did you mean gallery?",
+        'line 12: promotions.0.from: no image is named "wbe"',
+    ]
+
+
+def test_a_name_that_is_there_twice_is_a_fault_with_both_lines() -> None:
+    text = SOUND.replace("  db:\n", "  web:\n").replace("offer: web,", "offer: web, offer: shop,")
+    text = text.replace("galleries:", "promotions: []\ngalleries:")
+    assert [fault for fault in written(text) if "twice" in fault] == [
+        "line 9: images.web is there twice, in lines 6 and 9",
+        "line 12: promotions is there twice, in lines 1 and 12",
+    ]
+    assert any("offer is there twice" in fault for fault in written(SOUND.replace("offer: web", "offer: a, offer: b")))
+
+
+def test_a_rule_that_is_there_twice_is_a_fault_with_both_lines() -> None:
+    again = "  - {from: db, name: web-to-production, to: {gallery: production}}\n  - {from: web, to: {gallery: production}}\n"
+    found = written(SOUND + again)
+    assert "line 13: promotions.1: a rule is named" in found[0]
+    assert "(line 12)" in found[0]
+    assert "line 14: promotions.2: a rule is named" in found[1]
+
+
+def test_what_is_merged_in_may_be_named_again() -> None:
+    text = SOUND.replace(
+        "definition: {publisher: Contoso, offer: web", "definition: &base {publisher: Contoso, offer: web"
+    )
+    text = text.replace("{publisher: Contoso, offer: db, sku: one, os_type: Linux}", "{<<: *base, offer: db}")
+    db = parse_catalog(text).images["db"].definition
+    assert (db.publisher, db.offer, db.sku) == ("Contoso", "db", "one")
+    listed = text.replace("{<<: *base, offer: db}", "{<<: [{offer: db}, *base]}")
+    assert parse_catalog(listed).images["db"].definition == db
+
+
+def test_a_gallery_takes_publisher_offer_and_sku_once() -> None:
+    assert written(SOUND.replace("offer: db", "offer: WEB")) == [
+        "line 10: images.db.definition has the publisher, offer and sku of web, and a gallery takes them once (line 5)"
+    ]
+    elsewhere = SOUND.replace("gallery: staging\n    definition: {publisher: Contoso, offer: db", "gallery: production\n    definition: {publisher: contoso, offer: Web")  # fmt: skip
+    assert written(elsewhere) == [
+        "line 12: promotions.0: to: db has the publisher, offer and sku of web there, and a gallery takes them once"
+    ]
+
+
+@pytest.mark.parametrize("again", [GALLERY, GALLERY.upper(), f"{GALLERY}/"])
+def test_a_gallery_has_one_name(again: str) -> None:
+    (fault,) = written(SOUND.replace(PRODUCTION, again))
+    assert fault.startswith("line 3: galleries.production.id is the gallery that galleries.staging is")
+    assert "(line 2)" in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (SOUND.encode("utf-16"), "UTF-16"),
+        (SOUND.encode("utf-16-le"), "UTF-16"),
+        (SOUND.encode("utf-32"), "UTF-32"),
+        (SOUND.replace("Contoso", "Caf\xe9").encode("latin-1"), "line 7 holds the byte 0xe9, which is no UTF-8"),
+        (SOUND.replace("Contoso", "Stra\xdfe \u20ac").encode("cp1252"), "save it as UTF-8"),
+        (SOUND.replace("  web:", "\tweb:"), "line 5, column 1 cannot be read as YAML"),
+        (SOUND.replace("  web:", "\tweb:"), "a tab stands where YAML takes spaces"),
+        (SOUND.replace("offer: web", "offer: [web"), "cannot be read as YAML"),
+        (SOUND.replace("gallery: staging", "gallery: a: b"), "line 6, column 15 cannot be read as YAML: \"gallery: a: b\""),
+        (SOUND.replace("Contoso", "\x07"), "line 7 holds U+0007"),
+        (SOUND.replace("Contoso", "*nobody"), "line 7: *nobody stands for nothing"),
+        (SOUND + "---\n" + SOUND, "line 13 begins another document"),
+        (SOUND.replace("Contoso", "[" * 100 + "]" * 100), "more than 64 deep"),
+        ("[" * 100_000, "more than 64 deep"),
+        (SOUND.replace("Contoso", "!!python/object:os.system x"), "which means nothing here"),
+        ("a: &a\n  b: *a\n", "a.b refers to itself"),
+        ("a: &a {<<: *a}\n", "a refers to itself"),
+        (SOUND.replace("  web:", "  1:"), 'takes text for a name in line 5, not "1": put it in quotes'),
+        (SOUND.replace("  web:", "  yes:"), 'takes text for a name in line 5, not "yes"'),
+        (SOUND.replace("  web:", "  ? [a]\n  :"), "takes text for a name in line 5, not a list or a mapping"),
+        (SOUND.replace("Contoso", "2026-13-45 25:61:00"), None),
+        (SOUND.replace("Contoso", "2026-01-01"), None),
+        (SOUND.replace("Contoso", "12"), "images.web.definition.publisher takes text, not a number"),
+        (SOUND.replace("Contoso", "~"), "images.web.definition.publisher takes text, not null"),
+        ("- a\n", "line 1: takes an object, not a list"),
+        ("text", 'line 1: takes an object, not "text"'),
+        ("~", "is empty"),
+        ("galleries: {}\nimages: {}", "galleries is empty"),
+    ],
+)  # fmt: skip
+def test_any_text_is_read_or_refused_in_words(text: str | bytes, says: str | None) -> None:
+    if says is None:
+        assert parse_catalog(text).images
+    else:
+        assert says in "\n".join(written(text))
+
+
+def test_a_byte_order_mark_is_no_fault() -> None:
+    assert parse_catalog(SOUND.encode("utf-8-sig")).images
+    assert parse_catalog("\ufeff" + SOUND).images
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        ({"end_of_life": "9999999999w"}, 'end_of_life takes 36500d at most, not "9999999999w"'),
+        ({"end_of_life": "9" * 5000 + "d"}, "end_of_life takes 36500d at most"),
+        ({"end_of_life": "36501d"}, "end_of_life takes 36500d at most"),
+        ({"end_of_life": 180}, "end_of_life takes a number and a unit, such as 24h, 180d or 2w, not 180"),
+        ({"end_of_life": "-1d"}, "takes a number and a unit"),
+        ({"source_vhd": {"after": "5218w"}}, "source_vhd.after takes 36500d at most"),
+        ({"keep": {"days": 40_000}}, "keep.days takes 1 to 36500, not 40000"),
+        ({"keep": {"newest": 10**30}}, "keep.newest takes 1 to 10000, not 1000000"),
+        ({"keep": {"newest": 0}}, "keep.newest takes 1 to 10000, not 0"),
+        ({"version": {"start": {"a": 1}}}, "version.start takes Major.Minor.Patch, such as 1.0.0, not an object"),
+        ({"route": "sideways"}, 'route takes auto, managed-image or direct, not "sideways"'),
+        ({"regions": "westeurope"}, 'regions takes a list, not "westeurope"'),
+    ],
+)
+def test_a_value_beyond_its_bounds_is_told_with_what_is_taken(image: dict[str, Any], says: str) -> None:
+    assert says in faults(catalog(**image))
+
+
+def test_the_longest_duration_ends_on_a_date() -> None:
+    read = parse(catalog(end_of_life="36500d")).images["web"]
+    assert datetime.now(UTC) + read.end_of_life > datetime.now(UTC)
+
+
+@pytest.mark.parametrize("require", [{"Tests": "passed", "tests": "passed"}, {"tests": "a\x00b"}, {"a<b": "x"}])
+def test_a_rule_requires_tags_that_azure_keeps(require: dict[str, str]) -> None:
+    assert "promotions.0.require" in faults(promoting({"require": require}))
+
+
+def test_faults_of_all_kinds_are_told_at_once() -> None:
+    text = (
+        SOUND.replace("  db:\n", "  web:\n").replace("os_type: Linux}", "os_type: BeOS}").replace(PRODUCTION, GALLERY)
+    )
+    found = "\n".join(written(text.replace("{from: web", "{from: lost")))
+    for says in ("twice, in lines 5 and 8", 'takes Linux or Windows, not "BeOS"', "is the gallery that", 'no image is named "lost"'):  # fmt: skip
+        assert says in found
