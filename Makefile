@@ -47,6 +47,10 @@ demo: setup ## Drop a real VHD into an Azure on this machine and watch it become
 test: setup ## Run every test
 	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
+.PHONY: uploads
+uploads: setup ## Play two hundred uploads, in any order, by azcopy where there is one, killed and whole (half an hour)
+	@UPLOAD_SCHEDULES=160 AZCOPY_SCHEDULES=40 $(PY) -m pytest tests/scenarios/test_upload_schedules.py -n 2 $(ARGS)
+
 .PHONY: check
 check: setup infra-check ## Lint, format, types and infra
 	@$(PY) -m ruff check .

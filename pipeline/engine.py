@@ -158,7 +158,7 @@ def _give_up(run: Run, why: str) -> Outcome:
         # What is in `latest` is published, whatever could not be taken away after it: retention comes for that.
         left = f"; left behind for retention: managed image {run.managed_image}" if run.managed_image else ""
         note = f"version {run.version} is in latest all the same: {why}{left}"
-        _log.error("cleanup_failed", managed_image=run.managed_image, why=why)
+        _log.warning("cleanup_failed", managed_image=run.managed_image, why=why)
         run.reason, run.source_at_fault = None, False
         return Go(Stage.PUBLISHED, note)
     run.reason = f"{run.reason}. What it made could not be taken away ({why}); left behind, if still there: {left}"

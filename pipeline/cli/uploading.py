@@ -20,12 +20,13 @@ from pipeline.cli.command import EPILOG, AsJson, Audience, CatalogFile, Storage,
 from pipeline.cli.upload import Progress, Uploaded, Vhd, read_vhd
 from pipeline.cli.upload import upload as bring
 from pipeline.cloud.blobs import BlobFacts, Blobs
-from pipeline.cloud.faults import Denied, NotFound, Unavailable
+from pipeline.cloud.faults import Conflict, Denied, NotFound, Unavailable
 from pipeline.cloud.identity import credential
 from pipeline.cloud.page_blobs import PageBlob
 from pipeline.completeness import MOST_RANGES, examine
 from pipeline.fit import check_boot, check_size
 from pipeline.stages.marks import is_published
+from pipeline.upload_marks import COMPLETE
 from pipeline.vhd import FOOTER, UPLOAD, NotAVhd
 
 _LINES_EVERY = 5.0  # seconds between two lines of progress where there is no terminal
@@ -117,7 +118,11 @@ def complete(
     lacking = _lacking(blobs, found)
     if lacking and not anyway:
         raise NotAVhd(f"{url} is not marked: {lacking}", "wait until its upload has ended; --anyway marks it now")
-    blobs.complete(container, name, found.etag)
+    there = PageBlob(endpoint, container, name, credential(), 1)
+    before = there.find()
+    if before is None or before.etag.strip('"') != found.etag:
+        raise Conflict(f"{url} is being written to: wait until its upload has ended")
+    there.describe({**before.metadata, COMPLETE: before.mark}, before.etag)
     _end_upload(
         {"blob": url, "state": "complete", "lacking": lacking},
         f"{url} is marked complete. A run that waits for it goes on; where none does, the next sweep begins one for a "

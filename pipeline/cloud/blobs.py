@@ -156,18 +156,6 @@ class Blobs:
         return {key.lower(): value for key, value in found.items()}
 
     @cloud_call
-    def complete(self, container: str, name: str, etag: str) -> None:
-        """Mark the blob whose content `etag` names complete, keeping its other metadata.
-
-        Raises NotFound, and Conflict where it has changed.
-        """
-        blob = self._service.get_blob_client(container, name)
-        found = blob.get_blob_properties(etag=etag, match_condition=MatchConditions.IfNotModified)
-        mark = upload_marks.mark(container, name, found.creation_time)
-        metadata = {**(found.metadata or {}), upload_marks.COMPLETE: mark}
-        blob.set_blob_metadata(metadata, etag=etag, match_condition=MatchConditions.IfNotModified)
-
-    @cloud_call
     def tag(self, container: str, name: str, tags: dict[str, str]) -> None:
         """Add index tags to a blob, keeping those it has; the ETag stays. Raises NotFound."""
         blob = self._service.get_blob_client(container, name)

@@ -151,6 +151,7 @@ STORAGE_CALLS = {
     "send_request": {"blobs/read"},
     "list_blobs": {"blobs/read", "blobs/tags/read"},
     "find_blobs_by_tags": {"blobs/filter/action"},
+    "list_page_ranges": {"blobs/read"},
     "get_blob_tags": {"blobs/tags/read"},
     "set_blob_tags": {"blobs/tags/write"},
     "delete_blob": {"blobs/delete"},
@@ -169,4 +170,4 @@ def blob_calls() -> set[str]:
 def _on_storage(node: ast.AST) -> bool:
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
         return False
-    return "blob" in node.func.attr or "container" in node.func.attr or node.func.attr == "send_request"
+    return any(part in node.func.attr for part in ("blob", "container", "send_request", "page_ranges"))

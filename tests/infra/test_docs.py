@@ -55,6 +55,18 @@ def test_the_commands_are_those_there_are() -> None:
             assert command in known, f"{page.name}: gallerist {command}"
 
 
+def test_every_line_that_uploads_by_azcopy_marks_the_upload_complete() -> None:
+    told = [*PAGES, ROOT / "README.md", ROOT / "sandbox/README.md", *(ROOT / "pipeline").rglob("*.py")]
+    lines = [
+        line
+        for page in told
+        for line in re.findall(r"azcopy copy (?!URL URL)(?:[^\n`]|\\\n)*", page.read_text(encoding="utf-8"))
+        if "--blob-type" in line
+    ]
+    assert len(lines) > 5
+    assert [line for line in lines if "--put-md5" not in line.replace("\n", " ")] == []
+
+
 def test_the_reasons_are_those_the_code_gives() -> None:
     table = OPERATE.split("## Reasons")[1].split("\n## ")[0]
     said = " ".join(
