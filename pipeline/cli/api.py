@@ -112,8 +112,11 @@ class Api:
 
 def safe_url(url: str) -> str:
     """`url`, where a key or a token may travel to it. Raises ValueError."""
-    parts = urlsplit(url)
-    here = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    try:
+        parts = urlsplit(url)
+        here = parts.hostname in ("127.0.0.1", "::1", "localhost")
+    except ValueError:
+        raise ValueError("takes an https:// address, such as https://NAME.azurewebsites.net") from None
     if not parts.netloc or parts.query or parts.scheme not in (("https", "http") if here else ("https",)):
         raise ValueError("takes an https:// address, such as https://NAME.azurewebsites.net")
     return url

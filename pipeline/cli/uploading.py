@@ -9,7 +9,7 @@ from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import typer
 
@@ -62,7 +62,7 @@ def upload(
     """
     if (image is None) == (to is None):
         raise typer.BadParameter("give one of --image and --to", param_hint="--image, --to")
-    if to is not None and urlsplit(to).query:
+    if to is not None and _parts(to, "--to").query:
         raise typer.BadParameter("takes no query: the upload signs in with your identity, not a SAS", param_hint="--to")
     vhd = read_vhd(file)
     known = load_catalog(catalog) if catalog else None
@@ -101,7 +101,7 @@ def complete(
     Nothing but a mark proves that an upload has ended. The VHD is looked at first, and is not marked where it shows
     that something is missing.
     """
-    if urlsplit(blob).query:
+    if _parts(blob, "BLOB").query:
         raise typer.BadParameter("takes no query: it signs in with your identity, not a SAS", param_hint="BLOB")
     endpoint, container, name = _place(blob, storage, "")
     blobs = Blobs(endpoint, credential())
@@ -175,6 +175,14 @@ def _drop_of(image: str, name: str, known: Catalog | None, api: Callable[[], Api
     raise typer.BadParameter(f"{name!r} would not feed {image}, whose drop is {pattern}", param_hint="--name")
 
 
+def _parts(url: str, option: str) -> SplitResult:
+    """The parts of a URL; a usage error where it is none."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise typer.BadParameter("takes https://ACCOUNT.blob.core.windows.net/…", param_hint=option) from None
+
+
 def _endpoint(storage: str | None, url: str | None) -> str:
     """The blob endpoint: as set, else the host of `url`, else a usage error that says how to set it."""
     found = storage or url
@@ -183,7 +191,8 @@ def _endpoint(storage: str | None, url: str | None) -> str:
             "missing; set GALLERIST_STORAGE to the account's blob endpoint, https://ACCOUNT.blob.core.windows.net",
             param_hint="--storage",
         )
-    if urlsplit(found).scheme != "https" or not urlsplit(found).netloc:
+    parts = _parts(found, "--storage")
+    if parts.scheme != "https" or not parts.netloc:
         raise typer.BadParameter("takes https://ACCOUNT.blob.core.windows.net", param_hint="--storage")
     return found.rstrip("/")
 
@@ -195,7 +204,7 @@ def _place(to: str, storage: str | None, name: str) -> tuple[str, str, str]:
     elif storage and to.startswith(storage.rstrip("/") + "/"):
         endpoint, path = _endpoint(storage, None), unquote(to.removeprefix(storage.rstrip("/") + "/"))
     else:
-        parts = urlsplit(to)
+        parts = _parts(to, "--to")
         endpoint, path = _endpoint(None, f"{parts.scheme}://{parts.netloc}"), unquote(parts.path.lstrip("/"))
     container, _, blob = path.partition("/")
     blob = blob + name if not blob or blob.endswith("/") else blob

@@ -351,3 +351,12 @@ def test_a_name_that_azure_makes_no_image_of_is_refused(bare: Azure, tmp_path: P
     done = gallerist(bare, "upload", vhd, "--to", "vhds/other/x.img")
     assert done.code == 2
     assert ".vhd" in done.err
+
+
+@pytest.mark.parametrize("command", [["upload", "FILE", "--to"], ["complete"]])
+def test_an_address_that_is_none_is_a_usage_error(bare: Azure, tmp_path: Path, command: list[str]) -> None:
+    vhd = disk.make_vhd(tmp_path / "x.vhd", 20)
+    named = [str(vhd) if part == "FILE" else part for part in command]
+    done = gallerist(bare, *named, "https://[account].blob.core.windows.net/vhds/x.vhd")
+    assert done.code == 2
+    assert "takes https://ACCOUNT" in done.err
