@@ -113,6 +113,12 @@ class VirtualMachineDiskCreateOption(CaseBlind):
     RESTORE = "Restore"
 
 
+class AccessLevel(CaseBlind):
+    NONE = "None"
+    READ = "Read"
+    WRITE = "Write"
+
+
 class StorageAccountStrategy(CaseBlind):
     PREFER_STANDARD_ZRS = "PreferStandard_ZRS"
     DEFAULT_STANDARD_LRS = "DefaultStandard_LRS"
@@ -558,6 +564,13 @@ class Snapshot(Resource):
     sku: DiskSku | None = None
     extended_location: Any = None
     properties: SnapshotProperties | None = None
+
+
+class GrantAccessData(Body):
+    access: AccessLevel
+    duration_in_seconds: int
+    get_secure_vm_guest_state_sas: Annotated[bool | None, Field(alias="getSecureVMGuestStateSAS")] = None
+    file_format: str | None = None
 
 
 # --- virtual machines

@@ -7,7 +7,7 @@ import dataclasses
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sandbox.arm import (
@@ -367,6 +367,8 @@ class Compute:
             ends = ends or self._clock.after(now, kind.delete_seconds)
             if kind.resource_type == versions.TYPE and not existing.is_being_deleted:
                 self._bury(request, existing, now)
+            if kind.resource_type == disks.SNAPSHOT and not existing.is_being_deleted:
+                self._orphan_copies(existing, now)
             if kind.resource_type in (galleries.TYPE, definitions.TYPE):
                 for kept in self._soft_deleted_below(request.id):
                     self._store.remove(kept.id.lower())
@@ -418,6 +420,11 @@ class Compute:
             kept = soft_delete.buried(version, gallery, now, self._clock)
             self._store.put(soft_delete.id_of(request.id).key, kept)
 
+    def _orphan_copies(self, source: Resource, now: datetime) -> None:
+        for one in self._inventory.below("/subscriptions/", disks.SNAPSHOT):
+            if (orphan := disks.orphaned(one, source.id, now)) is not None:
+                self._store.put(orphan.id.lower(), orphan)
+
     def _drop_departed(self) -> None:
         """Remove what is gone by now. In a transaction, so that nothing made anew in between is taken for it."""
         for resource in self._store.departing():
@@ -433,7 +440,7 @@ class Compute:
     # --- actions
 
     def _action(self, request: ArmRequest) -> Answer:
-        """`POST …/share` of a gallery, and what changes a virtual machine's state. Raises ArmError."""
+        """`POST …/share` of a gallery, what changes a machine's state, access to a disk. Raises ArmError."""
         action = request.id.types[-1].lower()
         target_id = dataclasses.replace(request.id, types=request.id.types[:-1])
         kind = KINDS[target_id.type.lower()]
@@ -449,6 +456,11 @@ class Compute:
             if action == "generalize":
                 self._store.put(target_id.key, virtual_machines.generalized(target))
                 return Answer(200, None, headers)
+            if kind.resource_type in (disks.DISK, disks.SNAPSHOT):
+                self._store.put_operation(self._access(kind, action, target, request, now))
+                return Answer(
+                    202, None, headers | self._operation_headers(kind, request, target.location, with_location=True)
+                )
             draft = self._action_draft(action, target, request, now)
             pending = Pending(at=draft.ends, properties=draft.final_properties)
             changed = {"properties": draft.properties, "pending": pending, "internal": draft.internal}
@@ -458,6 +470,21 @@ class Compute:
             self._store.put_operation(self._new_operation(kind, request, now, draft.ends))
         headers |= self._operation_headers(kind, request, target.location, with_location=True)
         return Answer(202, None, headers)
+
+    def _access(self, kind: Kind, action: str, disk: Resource, request: ArmRequest, now: datetime) -> Operation:
+        """Let people at the content of a disk or snapshot, or no more. That its state changes at once is a guess."""
+        if disk.provisioning_state != "Succeeded":
+            raise concurrent_request()
+        operation = self._new_operation(kind, request, now, self._clock.after(now, disks.DISK_SECONDS))
+        operation.output = None
+        if action == "begingetaccess":
+            asked = bodies.read(bodies.GrantAccessData, request.body)
+            changed = disks.granted(disk, asked)
+            operation.result = disks.access(disk, asked, now, now + timedelta(seconds=asked.duration_in_seconds))
+        else:
+            changed = disks.revoked(disk)
+        self._store.put(disk.id.lower(), changed)
+        return operation
 
     def _action_draft(self, action: str, target: Resource, request: ArmRequest, now: datetime) -> Draft:
         if action == "share":
@@ -499,7 +526,7 @@ class Compute:
         if operation.retry_after is not None and not over:
             headers["Retry-After"] = str(self._clock.retry_after(operation.retry_after))
         made = self._inventory.find(operation.output)
-        output = None if made is None else self._body(made, request)
+        output = operation.result if made is None else self._body(made, request)
         if request.query.get("monitor", "").lower() == "true":
             return Answer(200 if over else 202, output if over else None, headers)
         body = operation.body(now)
@@ -563,7 +590,7 @@ class Compute:
         if resource.type == images.TYPE:
             return images.properties(resource)
         if resource.type in (disks.DISK, disks.SNAPSHOT):
-            return disks.properties(resource, holder)
+            return disks.properties(resource, holder, self._clock.now())
         if resource.type == virtual_machines.TYPE:
             return virtual_machines.properties(resource, request.expand)
         if resource.type == soft_delete.TYPE:
@@ -594,6 +621,8 @@ def is_action(resource_id: ResourceId) -> bool:
         return False
     if parent == galleries.TYPE.lower():
         return action == "share"
+    if parent in (disks.DISK.lower(), disks.SNAPSHOT.lower()):
+        return action in ("begingetaccess", "endgetaccess")
     return parent == virtual_machines.TYPE.lower() and action in ("generalize", *virtual_machines.POWER_STATES)
 
 

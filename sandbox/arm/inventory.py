@@ -71,13 +71,17 @@ class Inventory:
         return Sources({source_id.lower(): self._named(member, source_id) for member, source_id in named}, sizes)
 
     def source(self, source_id: str) -> Source | None:
-        """What any resource offers to an image, a version, or a disk; None where there is none that came through."""
+        """What any resource offers to an image, a version, or a disk; None where there is none that came through.
+
+        Raises ArmError for a disk or snapshot without content.
+        """
         resource = self.find(source_id)
         if resource is None or resource.provisioning_state in ("Creating", "Failed", "Deleting"):
             return None
         if resource.type == images.TYPE:
             return images.as_source(resource)
         if resource.type in _DISKS:
+            disks.check_ready(resource, self._clock.now())
             return disks.as_source(resource)
         if resource.type == virtual_machines.TYPE:
             return virtual_machines.as_source(resource, self.held(resource))

@@ -101,7 +101,8 @@ class Lock(BaseModel):
 class Operation(BaseModel):
     """A long-running operation. `kind` is the path segment: capsOperations of galleries, operations of images.
 
-    `output` is the key of the resource that the finished operation of a disk shows.
+    `output` is the key of the resource that the finished operation of a disk shows, `result` what one shows that makes
+    no resource.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Operation(BaseModel):
     error: dict[str, Any] | None = None
     retry_after: float | None = None
     output: str | None = None
+    result: dict[str, Any] | None = None
 
     def is_over(self, now: datetime) -> bool:
         return self.end is not None and self.end <= now

@@ -34,6 +34,7 @@ class Source:
     architecture: str | None = None
     security_type: str = "Standard"
     unique_id: str | None = None
+    incremental: bool = False
     traits: dict[str, Any] = field(default_factory=dict)
     fault: VhdFault | None = None
 

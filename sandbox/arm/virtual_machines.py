@@ -65,6 +65,7 @@ def created(
     for disk_id, disk in attached.items():
         if disk is None or disk.location != body.normalised_location:
             raise ArmError(404, "NotFound", f"Disk {disk_id} is not found.", target="storageProfile")
+        disks.check_ready(disk, now)
         if (holder := holders.get(disk_id)) is not None:
             raise ArmError(
                 409,

@@ -142,6 +142,149 @@ class TestDisks:
         assert words in answer.text
 
 
+def upload_disk(arm: Arm, kind: str = "disks") -> str:
+    creation = {"createOption": "Upload", "uploadSizeBytes": 10 * 1024**3 + 512}
+    properties = {"creationData": creation, "osType": "Linux", "hyperVGeneration": "V2"}
+    return put(arm, kind, {"location": LOCATION, "properties": properties}, "up")
+
+
+def state(arm: Arm, disk: str) -> str:
+    return str(arm.send("GET", disk).json()["properties"]["diskState"])
+
+
+def incremental(arm: Arm, size: int = 10) -> str:
+    creation = {"createOption": "Copy", "sourceResourceId": os_disk(arm, diskSizeGB=size)}
+    return put(arm, "snapshots", {"location": LOCATION, "properties": {"creationData": creation, "incremental": True}})
+
+
+def copy_start(source: str, location: str = LOCATION, **properties: Any) -> dict[str, Any]:
+    creation = {"createOption": "CopyStart", "sourceResourceId": source}
+    return {"location": location, "properties": {"creationData": creation, "incremental": True} | properties}
+
+
+WRITE, READ = [{"access": access, "durationInSeconds": 3600} for access in ("Write", "Read")]
+
+
+class TestUploads:
+    @pytest.mark.parametrize("kind", ["disks", "snapshots"])
+    def test_upload_and_revoke(self, arm_web: Web, kind: str) -> None:
+        arm = arm_web.arm
+        disk = upload_disk(arm, kind)
+        assert state(arm, disk) == "ReadyToUpload"
+        answer = arm.send("POST", f"{disk}/beginGetAccess", json=WRITE)
+        assert (answer.status_code, answer.content) == (202, b"")
+        sas = arm.finish(answer)["properties"]["output"]["accessSAS"]
+        assert "sp=rw" in sas
+        assert arm.http.get(answer.headers["Location"]).json() == {"accessSAS": sas}
+        assert state(arm, disk) == "ActiveUpload"
+        ended = arm.send("POST", f"{disk}/endGetAccess")
+        assert ended.status_code == 202
+        assert "properties" not in arm.finish(ended)
+        assert state(arm, disk) == "Unattached"
+        assert error(arm.send("POST", f"{disk}/beginGetAccess", json=WRITE))[:2] == (409, "OperationNotAllowed")
+        assert arm_web.made("1.0.0", from_disk(disk))["properties"]["provisioningState"] == "Succeeded"
+
+    def test_what_is_not_uploaded_makes_nothing(self, arm_web: Web) -> None:
+        arm = arm_web.arm
+        disk = upload_disk(arm)
+        image = image_body("none", managedDisk={"id": disk})
+        del image["properties"]["storageProfile"]["osDisk"]["blobUri"]
+        creation = {"createOption": "Copy", "sourceResourceId": disk}
+        attached = {"osDisk": {"osType": "Linux", "createOption": "Attach", "managedDisk": {"id": disk}}}
+        bodies = [
+            (arm.path("images", "imgEarly"), image),
+            (arm.path("snapshots", "snapEarly"), {"location": LOCATION, "properties": {"creationData": creation}}),
+            (
+                arm.path("virtualMachines", "vmEarly"),
+                {"location": LOCATION, "properties": {"storageProfile": attached}},
+            ),
+        ]
+        for disk_state in ("ReadyToUpload", "ActiveUpload"):
+            if disk_state == "ActiveUpload":
+                arm.finish(arm.send("POST", f"{disk}/beginGetAccess", json=WRITE))
+            for answer in (
+                arm_web.put("1.0.0", from_disk(disk)),
+                arm_web.put("1.0.0", from_disk(os_disk(arm), disk)),
+                *(arm.send("PUT", path, json=body) for path, body in bodies),
+            ):
+                assert error(answer)[:2] == (409, "OperationNotAllowed")
+                assert f"its disk state is '{disk_state}'" in error(answer)[2]
+        assert arm.send("GET", arm_web.path("1.0.0")).status_code == 404
+
+    def test_never_uploaded_stays_ready_to_upload(self, arm: Arm) -> None:
+        disk = upload_disk(arm)
+        assert error(arm.send("POST", f"{disk}/beginGetAccess", json=READ))[:2] == (409, "OperationNotAllowed")
+        arm.finish(arm.send("POST", f"{disk}/endGetAccess"))
+        assert state(arm, disk) == "ReadyToUpload"
+        arm.finish(arm.send("PATCH", disk, json={"tags": {"a": "b"}}))
+        assert state(arm, disk) == "ReadyToUpload", "a change keeps it"
+        assert arm.send("GET", f"{disk}/beginGetAccess").status_code == 405
+        assert arm.send("POST", f"{arm.path('disks', 'none')}/beginGetAccess", json=READ).status_code == 404
+
+    def test_export_by_the_sdk(self, arm_web: Web) -> None:
+        arm = arm_web.arm
+        disk = os_disk(arm)
+        name = disk.rsplit("/", 1)[1]
+        access = arm.compute.disks.begin_grant_access(GROUP, name, READ).result()
+        assert "sp=r&" in access.access_sas
+        assert state(arm, disk) == "ActiveSAS"
+        arm_web.made("1.0.0", from_disk(disk))
+        arm.compute.disks.begin_revoke_access(GROUP, name).result()
+        assert state(arm, disk) == "Unattached"
+
+
+class TestCopyStart:
+    def test_succeeds_long_before_it_is_complete(self, arm_web: Web) -> None:
+        arm = arm_web.arm
+        source = incremental(arm, 30_000)
+        copy = put(arm, "snapshots", copy_start(source))
+        found = arm.send("GET", copy).json()["properties"]
+        assert (found["provisioningState"], found["creationData"]["createOption"]) == ("Succeeded", "CopyStart")
+        assert 0 <= found["completionPercent"] < 50
+        refused = arm_web.put("1.0.0", from_disk(copy))
+        assert error(refused)[:2] == (409, "OperationNotAllowed")
+        assert "its background copy is not complete" in error(refused)[2]
+        arm.http.post("/sandbox/clock", json={"advance": 20}).raise_for_status()
+        later = arm.send("GET", copy).json()["properties"]["completionPercent"]
+        assert found["completionPercent"] < later < 100
+        arm.http.post("/sandbox/clock", json={"advance": 20}).raise_for_status()
+        assert arm.send("GET", copy).json()["properties"]["completionPercent"] == 100
+        shallow = from_disk(copy)
+        shallow["properties"]["publishingProfile"]["replicationMode"] = "Shallow"
+        arm_web.made("1.0.0", shallow)
+
+    def test_crosses_regions(self, arm: Arm) -> None:
+        source = incremental(arm)
+        path = put(arm, "snapshots", copy_start(source, "northeurope"))
+        found = arm.send("GET", path).json()
+        assert (found["location"], found["properties"]["osType"]) == ("northeurope", "Linux")
+
+    def test_its_source_is_deleted(self, arm_web: Web) -> None:
+        arm = arm_web.arm
+        source = incremental(arm, 30_000)
+        copy = put(arm, "snapshots", copy_start(source))
+        arm.finish(arm.send("DELETE", source))
+        arm.http.post("/sandbox/clock", json={"advance": 60}).raise_for_status()
+        found = arm.send("GET", copy).json()["properties"]
+        assert found["copyCompletionError"]["errorCode"] == "CopySourceNotFound"
+        assert found["completionPercent"] < 100
+        assert error(arm_web.put("1.0.0", from_disk(copy)))[:2] == (409, "OperationNotAllowed")
+
+    def test_a_percentage_that_is_sent_stands(self, arm: Arm) -> None:
+        copy = put(arm, "snapshots", copy_start(incremental(arm), completionPercent=12))
+        arm.http.post("/sandbox/clock", json={"advance": 60}).raise_for_status()
+        assert arm.send("GET", copy).json()["properties"]["completionPercent"] == 12
+        arm.finish(arm.send("PATCH", copy, json={"properties": {"completionPercent": 100}}))
+        assert arm.send("GET", copy).json()["properties"]["completionPercent"] == 100
+
+    def test_of_incremental_snapshots_alone(self, arm: Arm) -> None:
+        disk, words = os_disk(arm), "only supported for an incremental snapshot of an incremental snapshot"
+        full = copy_start(incremental(arm), incremental=False)
+        for body in (copy_start(disk), full):
+            assert words in error(arm.send("PUT", arm.path("snapshots", "snapNo"), json=body))[2]
+        assert words in error(arm.send("PUT", arm.path("disks", "diskNo"), json=copy_start(incremental(arm))))[2]
+
+
 class TestMachines:
     def test_holds_its_disks(self, arm: Arm) -> None:
         disk, data = os_disk(arm), put(arm, "disks", disk_body(4), "disk")
