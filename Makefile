@@ -51,6 +51,10 @@ test: setup ## Run every test
 uploads: setup ## Play two hundred uploads, in any order, by azcopy where there is one, killed and whole (half an hour)
 	@UPLOAD_SCHEDULES=160 AZCOPY_SCHEDULES=40 $(PY) -m pytest tests/scenarios/test_upload_schedules.py -n 2 $(ARGS)
 
+.PHONY: fuzz
+fuzz: setup ## Hold 10,000 examples of each kind against the readers of what comes from outside (FUZZ_EXAMPLES=n)
+	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(PY) -m pytest tests/fuzz -n 2 --dist worksteal $(ARGS)
+
 .PHONY: check
 check: setup infra-check ## Lint, format, types and infra
 	@$(PY) -m ruff check .

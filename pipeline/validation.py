@@ -233,7 +233,8 @@ def _length(kind: str, ctx: Mapping[str, Any], given: int) -> str:
 
 
 def _bounds(known: Mapping[str, Any], ctx: Mapping[str, Any]) -> str:
-    bounds = {name: int(bound) if bound == int(bound) else bound for name, bound in {**known, **ctx}.items()}
+    bounds = {**known, **ctx}
+    bounds |= {name: int(bound) for name, bound in bounds.items() if isinstance(bound, float) and bound.is_integer()}
     if "ge" in bounds and "le" in bounds:
         return f"{bounds['ge']} to {bounds['le']}"
     said = {"ge": "{} or more", "gt": "more than {}", "le": "{} or less", "lt": "less than {}"}

@@ -94,12 +94,12 @@ def _run(ctx: Context, call: Call) -> Run:
 
 def retry(ctx: Context, call: Call) -> Answer:
     """POST /runs/{id}/retry"""
-    return accepted(call, engine.retry(ctx, call.route["id"]))
+    return accepted(call, engine.retry(ctx, _run(ctx, call).id))
 
 
 def cancel(ctx: Context, call: Call) -> Answer:
     """POST /runs/{id}/cancel"""
-    return accepted(call, engine.cancel(ctx, call.route["id"]))
+    return accepted(call, engine.cancel(ctx, _run(ctx, call).id))
 
 
 def images(ctx: Context, _: Call) -> Answer:
