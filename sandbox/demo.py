@@ -28,6 +28,7 @@ from pipeline.replication import RegionState
 from pipeline.requests import Verdict
 from pipeline.runs import Run, Stage
 from pipeline.settings import load_settings
+from pipeline.upload_marks import COMPLETE, mark
 from pipeline.vhd import check_footer
 from sandbox import disk
 from sandbox.up import Options, Sandbox, SandboxError
@@ -102,7 +103,7 @@ def _drop_and_watch(ctx: Context, image: str, vhd: Path, name: str) -> None:
 
 
 def upload(vhd: Path, endpoint: str, container: str, name: str, *, bar: bool = True) -> None:
-    """Upload a VHD as a page blob, holes skipped, with a progress bar where one is wanted."""
+    """Upload a VHD as a page blob, holes skipped, and mark it complete; with a progress bar where one is wanted."""
     from azure.identity import DefaultAzureCredential
 
     client = BlobServiceClient(endpoint, DefaultAzureCredential()).get_blob_client(container, name)
@@ -115,6 +116,8 @@ def upload(vhd: Path, endpoint: str, container: str, name: str, *, bar: bool = T
             file.seek(offset)
             client.upload_page(file.read(length), offset=offset, length=length)
             progress.advance(task, length)
+    made = client.get_blob_properties().creation_time
+    client.set_blob_metadata({COMPLETE: mark(container, name, made)})
 
 
 def _run_of(ctx: Context, known: set[str]) -> str:
