@@ -44,7 +44,7 @@ def awaiting_resource(run: Run, ctx: Context) -> Outcome:
                 f"the copy that was to fill the {what} {run.source} failed ({found.copy_error}): "
                 "delete it and copy it anew"
             )
-        if why := _unready(run.kind, run.source, found):
+        if why := unready(run.kind, run.source, found):
             return _wait(run, ctx, f"the {what} {why}")
     winner = ctx.sources.claim(run.image, run.source, found.fingerprint, run.id)
     if winner != run.id:
@@ -64,7 +64,7 @@ def _wait(run: Run, ctx: Context, why: str) -> Wait:
     return Wait(ctx.settings.poll_seconds, why, happened=None if run.note else why)
 
 
-def _unready(kind: SourceKind, resource_id: str, found: SourceFacts) -> str:
+def unready(kind: SourceKind, resource_id: str, found: SourceFacts) -> str:
     """What keeps a resource that Succeeded from use, and what to do about it; empty where it is ready."""
     for condition, why in _UNREADY.items():
         if condition in found.conditions:

@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from pipeline import engine
+from pipeline.cloud.compute import SourceFacts
 from pipeline.context import Context
 from pipeline.runs import Run, Stage
+from pipeline.source import SourceKind
+from pipeline.stages.awaiting_resource import unready
 from sandbox import disk as vhds
 from tests.azure import Azure, eventually
 from tests.scenarios.test_asked import Machine, ask, publish
@@ -153,6 +156,30 @@ def test_an_exported_disk_is_published(bare: Azure, ctx: Context, image: str) ->
     disk = made.disk()
     made.grant(disk, "Read")
     assert publish(ctx, image, {"disk": disk}).stage is Stage.PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "why"),
+    [
+        (SourceKind.DISK, {"conditions": frozenset({"frozen"})}, "hibernated VM"),
+        (SourceKind.DISK, {"conditions": frozenset({"activesasfrozen"})}, "hibernated VM"),
+        (
+            SourceKind.VM,
+            {"conditions": frozenset({"powerstate/deallocated", "hibernationstate/hibernated"})},
+            "hibernated",
+        ),
+        (SourceKind.SNAPSHOT, {"conditions": frozenset({"unattached", "pending"})}, "not available yet (Pending)"),
+        (SourceKind.SNAPSHOT, {"copied": 99.9}, "copied by 99 %"),
+        (SourceKind.SNAPSHOT, {"conditions": frozenset({"unattached", "instantaccess"})}, ""),
+        (SourceKind.DISK, {"conditions": frozenset({"attached"})}, ""),
+        (SourceKind.DISK, {"conditions": frozenset({"reserved"})}, ""),
+        (SourceKind.DISK, {"conditions": frozenset({"activesas"})}, ""),
+    ],
+)
+def test_what_keeps_a_source_from_use(kind: SourceKind, facts: dict[str, Any], why: str) -> None:
+    found = unready(kind, "/id", SourceFacts(state="Succeeded", location="westeurope", fingerprint="x", **facts))
+    assert why in found
+    assert bool(found) == bool(why)
 
 
 @pytest.fixture
