@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from datetime import date
 from fnmatch import fnmatchcase
@@ -176,6 +177,25 @@ def test_a_pattern_that_says_nothing_is_a_fault_of_the_catalog(fields: dict[str,
     with pytest.raises(ValueError, match=re.escape(words)):
         Numbering.model_validate(fields)
     assert Numbering.model_validate({"bump": "from-name", "pattern": "web-{version}-*"}).pattern == "web-{version}-*"
+
+
+@given(st.text(), st.text("ab-.*?~1", max_size=8), st.sampled_from([Bump.FROM_NAME, Bump.FROM_METADATA]))
+def test_any_name_has_a_number_or_is_refused(name: str, wild: str, bump: Bump) -> None:
+    for pattern in (None, f"{wild}{{version}}*"):
+        try:
+            number = next_version(None, bump, today=TODAY, name=f"web-1.2.3{name}", pattern=pattern)
+        except NoNumber:
+            continue
+        assert f"{number}" in f"web-1.2.3{name}"
+
+
+@pytest.mark.parametrize("name", ["1" * 8000, "1." * 4000, "1.2.3-" * 1500, "a~" * 4000, "1.2.3" + "-a1" * 2500])
+def test_a_long_name_takes_no_longer(name: str) -> None:
+    began = monotonic()
+    for bump in (Bump.FROM_NAME, Bump.FROM_METADATA):
+        with contextlib.suppress(NoNumber):
+            next_version(None, bump, today=TODAY, name=name)
+    assert monotonic() - began < 1
 
 
 def test_a_name_is_matched_in_no_time() -> None:

@@ -221,6 +221,8 @@ def test_a_release_has_its_number_whatever_came_before(bare: Azure, ctx: Context
         early = publish(ctx, image, bare.drop(image, vhd, name).url, bump="from-name")
         assert early.stage is Stage.FAILED
         assert "1.4.0 stays free for the release" in early.reason
+    asked = publish(ctx, image, early.source, version="1.3.99")
+    assert (asked.stage, asked.version) == (Stage.PUBLISHED, "1.3.99"), "as the reason says, it may be asked for"
     vhds.make_vhd(vhd, 20, generation="V1", build="other")
     release = publish(ctx, image, bare.drop(image, vhd, "web.1.4.0.vhd").url, bump="from-name")
     assert (release.stage, release.version) == (Stage.PUBLISHED, "1.4.0")
