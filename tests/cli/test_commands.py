@@ -88,12 +88,12 @@ def test_a_run_is_cancelled(hosted: Azure, tmp_path: Path) -> None:
     ("arguments", "code", "says"),
     [
         (("show", "no-such-run"), 3, "there is no run no-such-run"),
-        (("versions", "nowhere"), 3, "no image 'nowhere'"),
+        (("versions", "nowhere"), 3, 'no image "nowhere"'),
         (("publish", "nowhere", "--vm", "/x"), 1, "source.vm"),
         (("publish", "web-000"), 2, "--blob"),
         (("publish", "web-000", "--vm", "x", "--tag", "b"), 2, "name=value"),
         (("runs", "--since", "lately"), 2, "ISO 8601"),
-        (("runs", "--state", "lost"), 1, "takes one of"),
+        (("runs", "--state", "lost"), 1, 'replicating or undoing, not "lost"'),
         (("nonsense",), 2, "nonsense"),
     ],
 )

@@ -399,7 +399,7 @@ def test_of_what_is_not_there_nothing_can_be_said(life: Life) -> None:
     image = life.image("web")
     with pytest.raises(NotFound):
         amendments.approve(life.ctx, image, "1.0.0", "ann")
-    with pytest.raises(NotFound, match="no image 'nowhere'"):
+    with pytest.raises(NotFound, match='no image "nowhere"'):
         amendments.approve(life.ctx, "nowhere", "1.0.0", "ann")
     with pytest.raises(NotNow, match="no version in latest"):
         amendments.rollback(life.ctx, image, why="x", by="")
