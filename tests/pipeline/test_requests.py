@@ -9,7 +9,7 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from pipeline.requests import InvalidRequest, parse_request
+from pipeline.requests import InvalidRequest, parse_request, parse_verdict
 from pipeline.schemas import FOLDER, schemas
 from pipeline.source import SourceKind
 from pipeline.versions import Bump, Wish
@@ -93,6 +93,51 @@ def test_all_wrong_fields_are_named_at_once() -> None:
     with pytest.raises(InvalidRequest) as fault:
         parse_request({"source": {"blob": BLOB}, "version": "1", "bump": "huge"})
     assert {field for field, _ in fault.value.faults} == {"image", "version", "bump", "request"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"version": "1.2"}, 'version takes 1.4.0, 1.4.x or 1.x.x, not "1.2"'),
+        ({"version": "v1.2.3"}, 'version takes 1.4.0, 1.4.x or 1.x.x, not "v1.2.3"'),
+        ({"version": "٣.١.٤"}, "version takes 1.4.0, 1.4.x or 1.x.x"),
+        ({"version": 1.4}, "version takes text, not a number"),
+        ({"bump": "huge"}, 'bump takes major, minor, patch, calver, from-name or from-metadata, not "huge"'),
+        ({"source": None}, "source takes an object, not null"),
+        ({"source": {"blob": None}}, "source takes exactly one of blob, managed_image, snapshot, disk, vm or image_version; it has none"),
+        ({"sources": {}}, "sources is unknown; image, source, version, bump, request_id and tags are taken here. Did you mean source?"),
+        ({"image": "\ud800"}, "image holds half of a character"),
+        ({"tags": {"commit": "\udfff"}}, "tags.commit holds half of a character"),
+        ({"tags": {"Env": "a", "env": "b"}}, 'tags names one tag 2 times, for Azure tells no case apart: "Env" and "env"'),
+        ({"tags": {"Größe": "a", "GRÖSSE": "b", "größe": "c"}}, 'tags names one tag 2 times'),
+        ({"tags": {"note": "one\ntwo"}}, 'tags.note takes text of one line, without control characters, not "one\\ntwo"'),
+        ({"tags": {"note": "\x1b[31m"}}, "tags.note takes text of one line"),
+        ({"tags": {"note": "x" * 257}}, "tags.note takes at most 256 characters, not 257"),
+        ({"tags": {f"t{n}": "" for n in range(31)}}, "tags takes at most 30 entries, not 31"),
+        ({"source": {"blob": BLOB, "data_disks": [{"lun": 0, "blob": BLOB}] * 2}}, "source: data_disks name a lun twice: 0"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_told_in_words(fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(InvalidRequest) as fault:
+        parse_request(request(**fields))
+    assert says in str(fault.value)
+    for phrase in ("Input should", "Field required", "Extra inputs", "pattern", "\\d", "[0-9]", "PublishRequest"):
+        assert phrase not in str(fault.value)
+
+
+def test_a_verdict_says_in_one_line_what_it_says() -> None:
+    said = {"image": "web", "version": "1.0.0", "outcome": "passed"}
+    assert parse_verdict(said | {"details": "https://ci/1", "by": "Ann Ünal"}).by == "Ann Ünal"
+    for wrong in (
+        {"details": "a\x00b"},
+        {"by": "a\nb"},
+        {"version": "1.0"},
+        {"version": "9999999999.0.0"},
+        {"outcome": "?"},
+    ):
+        with pytest.raises(InvalidRequest) as fault:
+            parse_verdict(said | wrong)
+        assert [field for field, _ in fault.value.faults] == list(wrong)
 
 
 @pytest.mark.parametrize("data", [None, [], "x", 5])
