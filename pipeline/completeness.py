@@ -107,9 +107,10 @@ class Evidence:
     found: str = ""
 
 
-def examine(size: int, read: Reader, ask: Ask, *, boots: bool) -> tuple[Disk | None, Evidence]:
+def examine(size: int, read: Reader, ask: Ask, *, boots: bool, proved: bool = False) -> tuple[Disk | None, Evidence]:
     """What speaks for and against a blob of `size` bytes being a whole VHD, and its disk's partition table, None while
-    the footer is missing. A disk that `boots` has a partition table; another may be one file system.
+    the footer is missing. A disk that `boots` has a partition table; another may be one file system. What is `proved`
+    to be whole is not looked at any further.
 
     Raises NotAVhd where it never will be a VHD.
     """
@@ -120,7 +121,10 @@ def examine(size: int, read: Reader, ask: Ask, *, boots: bool) -> tuple[Disk | N
         check_footer(head[:SECTOR], tail, size + FOOTER, read)
     except Incomplete as gap:
         return None, Evidence(str(gap))
-    disk, pages = read_partitions(head, read), Pages(size, ask)
+    disk = read_partitions(head, read)
+    if proved:
+        return disk, Evidence("", "marked complete")
+    pages = Pages(size, ask)
     lacking = _head_gap(disk, head, pages, boots=boots) or _backup_gap(disk, size, read, pages)
     if lacking:
         return disk, Evidence(lacking)

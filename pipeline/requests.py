@@ -68,10 +68,15 @@ RESERVED = {"created-by", "approved", "keep"}
 """Tags that mean something of their own."""
 
 
+_MOST_FAULTS = 50
+
+
 class InvalidRequest(ValueError):
-    """A request is not what it should be. `faults` are pairs of field and what is wrong with it."""
+    """A request is not what it should be. `faults` are pairs of field and what is wrong, the first 50 of them."""
 
     def __init__(self, faults: list[tuple[str, str]]) -> None:
+        if (more := len(faults) - _MOST_FAULTS) > 0:
+            faults = [*faults[:_MOST_FAULTS], ("request", f"has {more} more faults")]
         super().__init__("; ".join(sentence(field, fault) for field, fault in faults))
         self.faults = faults
 

@@ -11,6 +11,7 @@ import httpx
 from pipeline.cloud.faults import CloudFault, Conflict, Denied, NotFound, Refused, Unavailable
 from pipeline.cloud.identity import credential
 from pipeline.cloud.retry import cloud_call
+from pipeline.validation import sentence
 
 Json = dict[str, Any]
 _TIMEOUT = 30.0  # seconds; the app may have to start first
@@ -126,7 +127,7 @@ def _fault(answer: httpx.Response) -> CloudFault:
     try:
         error = answer.json()["error"]
         code, message = str(error["code"]), str(error["message"])
-        named = [f"{d['field']}: {d['message']}" for d in error.get("details") or []]
+        named = [sentence(str(d["field"]), str(d["message"])) for d in error.get("details") or []]
     except (ValueError, KeyError, TypeError):
         code, message, named = "", answer.text.strip()[:200] or answer.reason_phrase, []
     # The message of a request that is refused is its faults in one line.

@@ -159,11 +159,11 @@ class _Vhd:
     def _lacks(self, *, hashed: bool) -> str:
         """What the VHD lacks, empty where it is whole."""
         blob, blobs = self._blob, self._ctx.blobs
-        self._disk, evidence = examine(
-            blob.size, partial(blobs.read, blob), partial(blobs.pages, blob, most=MOST_RANGES), boots=self._boots
-        )
-        if self._disk and (blob.marked or (hashed and self._upload.md5_came)):
-            self.proof = "marked complete" if blob.marked else "marked complete by Content-MD5"
+        read, pages = partial(blobs.read, blob), partial(blobs.pages, blob, most=MOST_RANGES)
+        proved = blob.marked or (hashed and self._upload.md5_came)
+        self._disk, evidence = examine(blob.size, read, pages, boots=self._boots, proved=proved)
+        if self._disk and proved:
+            self.proof = evidence.found if blob.marked else f"{evidence.found} by Content-MD5"
             return ""
         if evidence.lacking:
             return evidence.lacking

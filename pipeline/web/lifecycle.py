@@ -120,7 +120,7 @@ def _named(call: Call) -> dict[str, str]:
 
 def _by(call: Call, given: Finding | ApprovalRequest | WithdrawalRequest | ReasonRequest | RollbackRequest) -> str:
     """Who says so: whom App Service has signed in, before whom the request names."""
-    return call.caller[:200] or given.by
+    return "".join(filter(str.isprintable, call.caller))[:200] or given.by
 
 
 def _amending(ctx: Context, call: Call, *runs: Run | None) -> Answer:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import random
 from pathlib import Path
 
 import pytest
 
 from pipeline import engine
 from pipeline.context import Context
+from pipeline.intake import take_request
+from pipeline.requests import parse_request
 from pipeline.runs import Run, Stage
 from pipeline.sweep import sweep
 from sandbox import disk
 from tests.azure import Azure
+from tests.pipeline.test_completeness import pieces_of
 from tests.steps import finish, runs_of, tell
 
 
@@ -79,6 +83,25 @@ def test_an_upload_that_stalls_is_given_up_and_taken_again_when_it_goes_on(
     again = runs_of(ctx, image)[-1]
     assert again.id != run.id
     assert finish(ctx, again.id).version == "1.0.0"
+
+
+def test_a_data_disk_under_way_is_waited_for(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    image = bare.image()
+    content = random.Random(1).randbytes(20 * 1024 * 1024) + disk.footer(20 * 1024 * 1024)
+    pieces = pieces_of(content, 4 * 1024 * 1024)
+    data = bare.blobs.get_blob_client("vhds", f"data/{image}.vhd")
+    data.create_page_blob(len(content))
+    for start, stop in [*pieces[:2], *pieces[3:]]:
+        data.upload_page(content[start:stop], offset=start, length=stop - start)
+    blob = bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))
+    source = {"blob": blob.url, "data_disks": [{"lun": 2, "blob": data.url}]}
+    run = step(ctx, take_request(ctx, parse_request({"image": image, "source": source})).run)
+    assert run.stage is Stage.AWAITING_UPLOAD
+    assert run.note.startswith("data disk at LUN 2: 4 MiB at 8.0 MiB look as if they were left out")
+    assert f"gallerist complete {data.url}" in run.note
+    start, stop = pieces[2]
+    data.upload_page(content[start:stop], offset=start, length=stop - start)
+    assert finish(ctx, run.id).version == "1.0.0"
 
 
 def test_a_vhd_that_is_deleted_while_awaited_ends_the_run(bare: Azure, ctx: Context, tmp_path: Path) -> None:
