@@ -150,7 +150,7 @@ def examine(size: int, read: Reader, ask: Ask, *, boots: bool, proved: bool = Fa
 
 def _head_gap(disk: Disk, head: bytes, pages: Pages, *, boots: bool) -> str:
     if not pages.ranges:
-        return "nothing is written yet"
+        return "nothing but the footer is written"
     if boots and not any(head[:SECTOR]) and not pages.hold_all(0, SECTOR):
         return "the first page is not written"
     if boots and disk.unread and not pages.hold_all(*disk.unread):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from pipeline.requests import parse_request
 from pipeline.runs import Run, Stage
 from pipeline.stages.marks import source_tag
 from pipeline.sweep import sweep
+from pipeline.web import api
+from pipeline.web.calls import Call, answer
 from sandbox import disk
 from tests.azure import Azure
 from tests.cli.command import gallerist
@@ -184,6 +187,10 @@ def test_a_disk_at_fault_is_refused_with_the_run_that_says_why(bare: Azure, ctx:
         with pytest.raises(RequestConflict, match=run.id) as refused:
             ask(ctx, image, blob, request_id=request_id)
         assert str(run.reason) in str(refused.value)
+    asked = json.dumps({"image": image, "source": {"blob": blob.url}}).encode()
+    told = answer(ctx, api.publish, Call("https://app/api", body=asked))
+    assert (told.status, told.body["error"]["code"]) == (409, "Conflict")
+    assert run.id in told.body["error"]["message"]
     mended = bare.drop(image, disk.make_vhd(vhd, 20))
     again = ask(ctx, image, mended, request_id=f"{image}-1")
     assert again.id != run.id, "other content under the same request is another run"
