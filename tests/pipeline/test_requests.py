@@ -125,6 +125,13 @@ def test_a_fault_is_told_in_words(fields: dict[str, Any], says: str) -> None:
         assert phrase not in str(fault.value)
 
 
+def test_no_answer_grows_with_what_is_sent() -> None:
+    with pytest.raises(InvalidRequest) as fault:
+        parse_request(request(**{f"x{n}": n for n in range(5000)}, image="i" * 100_000, version="9" * 100_000))
+    assert fault.value.faults[-1] == ("request", "has 4951 more faults")
+    assert len(str(fault.value)) < 20_000
+
+
 def test_a_verdict_says_in_one_line_what_it_says() -> None:
     said = {"image": "web", "version": "1.0.0", "outcome": "passed"}
     assert parse_verdict(said | {"details": "https://ci/1", "by": "Ann Ünal"}).by == "Ann Ünal"
