@@ -81,7 +81,7 @@ def in_range(version: Version, text: str) -> bool:
 
     try:
         spec = NpmSpec(text)
-    except ValueError:
+    except (ValueError, AttributeError):  # it stumbles over ~1.4 - 2
         raise ValueError(f"{text!r} is no range: takes ~1.4, ^1.2, 1.x, or >=1.4 <2") from None
     return bool(spec.match(SemVer(str(version))))
 

@@ -170,6 +170,7 @@ def test_a_promotion_into_an_image_of_the_catalog_takes_its_settings() -> None:
         ({"to": {"gallery": "lost"}}, 'no gallery is named "lost"'),
         ({"to": {"gallery": "staging"}}, "promotions.0: leads from a definition to itself"),
         ({"to": {"gallery": "staging", "definition": "other"}}, "publisher, offer and sku once"),
+        ({"range": "~1.4 - 2"}, "~1.4 - 2"),
         ({"range": "new"}, "'new' is no range: takes ~1.4"),
         ({"range": "~1.4 - 2"}, '"~1.4 - 2" is no range: takes ~1.4'),
         ({"soak": "long"}, "takes a number and a unit"),
