@@ -82,8 +82,9 @@ class Upload(BaseModel):
     head_seen: bool = False
     """The first bytes were written, and looked at."""
     examined: str = ""
-    """The ETag of the content that was last examined, and found to lack `lacking`."""
+    """The ETag of the content that was last examined, and found to lack `lacking`, or to be whole by `proof`."""
     lacking: str = ""
+    proof: str = ""
 
     def look(self, etag: str, md5: str | None, age: float) -> None:
         """Take in what storage says now."""

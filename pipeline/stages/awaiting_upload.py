@@ -7,9 +7,9 @@ from functools import partial
 from pipeline.catalog import Completion
 from pipeline.cloud.blobs import BlobFacts
 from pipeline.cloud.faults import Conflict, NotFound
-from pipeline.completeness import MOST_RANGES, Evidence, Upload, examine
+from pipeline.completeness import MOST_RANGES, Upload, examine
 from pipeline.context import Context
-from pipeline.partitions import SECTOR, Disk
+from pipeline.partitions import SECTOR
 from pipeline.replication import poll_delay
 from pipeline.runs import Boots, DataVhd, Run, Stage, now
 from pipeline.source import SourceKind
@@ -37,22 +37,21 @@ def awaiting_upload(run: Run, ctx: Context) -> Outcome:
 
 
 def _look(run: Run, ctx: Context, blob: BlobFacts) -> Outcome:
-    vhd = _Vhd(run, ctx, blob, run.upload, boots=True)
     try:
-        if wait := vhd.wait("", run.source):
+        if wait := _Vhd(run, ctx, blob, run.upload, boots=True).wait("", run.source):
             return wait
         for data in run.data_disks:
             if wait := _wait_for_data_disk(run, ctx, data):
                 return wait
     except NotAVhd as fault:
         return _fail(run, ctx, blob, SourceAtFault(str(fault)))
-    except _Stalled as stalled:
-        return _fail(run, ctx, blob, RunFailed(str(stalled)))
+    except _GivenUp as fault:
+        return _fail(run, ctx, blob, RunFailed(str(fault)))
     winner = ctx.sources.claim(run.image, run.source, blob.content, run.id)
     if winner != run.id:
         return _duplicate(run, winner)
-    run.etag, run.content, run.size, run.boots = blob.etag, blob.content, blob.size, vhd.boots_as
-    return Go(Stage.INSPECTING, f"the VHD is whole: {blob.size} bytes, ETag {blob.etag}; {vhd.proof}")
+    run.etag, run.content, run.size = blob.etag, blob.content, blob.size
+    return Go(Stage.INSPECTING, f"the VHD is whole: {blob.size} bytes, ETag {blob.etag}; {run.upload.proof}")
 
 
 def _fail(run: Run, ctx: Context, blob: BlobFacts, failure: RunFailed) -> Outcome:
@@ -77,36 +76,29 @@ def _wait_for_data_disk(run: Run, ctx: Context, data: DataVhd) -> Wait | None:
     except NotFound:
         waited = (now() - run.entered).total_seconds()
         if waited >= ctx.settings.upload_stall_seconds:
-            raise _Stalled(f"{name}{data.url} is not there, {waited:.0f} s after the run began") from None
+            raise _GivenUp(f"{name}{data.url} is not there, {waited:.0f} s after the run began") from None
         return Wait(_delay(run, ctx), f"{name}it is not there yet")
     try:
         return _Vhd(run, ctx, blob, data.upload, boots=False).wait(name, data.url)
     except NotAVhd as fault:
-        raise NotAVhd(f"{name}{fault}") from None
+        # Another data disk may be asked for beside the same OS disk, which is not at fault.
+        raise _GivenUp(f"{name}{fault}") from None
 
 
-class _Stalled(Exception):
-    """An upload is not whole, and has not been written to for too long. The message says what to do."""
+class _GivenUp(Exception):
+    """The run cannot go on with what was uploaded until now. The message says what to do."""
 
 
 class _Vhd:
-    """A blob that is to be a whole VHD. `upload` keeps what looks at it have shown; `proof` is why it is whole."""
+    """A blob that is to be a whole VHD. `upload` keeps what looks at it have shown; one that `boots` is the OS disk."""
 
     def __init__(self, run: Run, ctx: Context, blob: BlobFacts, upload: Upload, *, boots: bool) -> None:
         self._run, self._ctx, self._blob, self._upload, self._boots = run, ctx, blob, upload, boots
-        self._disk: Disk | None = None
-        self.proof = ""
-
-    @property
-    def boots_as(self) -> Boots | None:
-        """What its partition table says, once it was examined."""
-        disk = self._disk
-        return Boots(scheme=disk.scheme, generations=sorted(disk.generations), fault=disk.fault) if disk else None
 
     def wait(self, name: str, url: str) -> Wait | None:
         """What to wait for, None where the VHD is whole. `name` begins what is said.
 
-        Raises NotAVhd where it never will be one, _Stalled where it is waited for in vain.
+        Raises NotAVhd where it never will be one, _GivenUp where it is waited for in vain.
         """
         blob, upload, settings = self._blob, self._upload, self._ctx.settings
         self._check_can_be_one()
@@ -119,17 +111,18 @@ class _Vhd:
             self._peek()
             delay = max(rest - blob.age, _delay(self._run, self._ctx))
             return Wait(delay, f"{name}the upload goes on: last write {blob.age:.0f} s ago")
-        known = upload.examined == blob.etag and upload.lacking != "" and not blob.marked
-        lacking = upload.lacking if known else self._lacks(hashed=hashed)
-        upload.examined, upload.lacking = blob.etag, lacking
-        if not lacking:
+        known = upload.examined == blob.etag
+        if not known:
+            upload.lacking, upload.proof = self._examine(hashed=hashed)
+            upload.examined = blob.etag
+        if not upload.lacking:
             return None
         if blob.age >= settings.upload_stall_seconds:
-            raise _Stalled(
-                f"{name}the upload never finished: {lacking}, and the last write was {blob.age:.0f} s ago. Upload it "
-                f"again: {UPLOAD}. Where it is whole, mark it and ask again: gallerist complete {url}"
+            raise _GivenUp(
+                f"{name}the upload never finished: {upload.lacking}, and the last write was {blob.age:.0f} s ago. "
+                f"Upload it again: {UPLOAD}. Where it is whole, mark it and ask again: gallerist complete {url}"
             )
-        note = f"{name}{lacking}. Once the VHD is whole, this says so: gallerist complete {url}"
+        note = f"{name}{upload.lacking}. Once the VHD is whole, this says so: gallerist complete {url}"
         return Wait(_delay(self._run, self._ctx), note, happened=None if known else note)
 
     def _check_can_be_one(self) -> None:
@@ -156,27 +149,23 @@ class _Vhd:
         if found := foreign_format(head):
             raise found
 
-    def _lacks(self, *, hashed: bool) -> str:
-        """What the VHD lacks, empty where it is whole."""
+    def _examine(self, *, hashed: bool) -> tuple[str, str]:
+        """What the VHD lacks, empty where it is whole; and why it is. `hashed` says that its Content-MD5 counts."""
         blob, blobs = self._blob, self._ctx.blobs
         read, pages = partial(blobs.read, blob), partial(blobs.pages, blob, most=MOST_RANGES)
         proved = blob.marked or (hashed and self._upload.md5_came)
-        self._disk, evidence = examine(blob.size, read, pages, boots=self._boots, proved=proved)
-        if self._disk and proved:
-            self.proof = evidence.found if blob.marked else f"{evidence.found} by Content-MD5"
-            return ""
+        disk, evidence = examine(blob.size, read, pages, boots=self._boots, proved=proved)
+        if disk and self._boots:
+            self._run.boots = Boots(scheme=disk.scheme, generations=sorted(disk.generations), fault=disk.fault)
         if evidence.lacking:
-            return evidence.lacking
-        completion = self._ctx.catalog.images[self._run.image].completion
-        if completion is Completion.MARK and not hashed:
-            return "it looks whole, but is not marked complete, and the catalog asks for that (completion: mark)"
-        self.proof = self._why(evidence, hashed=hashed)
-        return ""
-
-    def _why(self, evidence: Evidence, *, hashed: bool) -> str:
+            return evidence.lacking, ""
+        if proved:
+            return "", evidence.found if blob.marked else f"{evidence.found} by Content-MD5"
         if hashed:
-            return f"it has a Content-MD5, and {evidence.found}"
-        return f"not marked complete, but {evidence.found}, and the last write was {self._blob.age:.0f} s ago"
+            return "", f"it has a Content-MD5, and {evidence.found}"
+        if self._ctx.catalog.images[self._run.image].completion is Completion.MARK:
+            return "it looks whole, but is not marked complete, and the catalog asks for that (completion: mark)", ""
+        return "", f"not marked complete, but {evidence.found}, and the last write was {blob.age:.0f} s ago"
 
 
 def _delay(run: Run, ctx: Context) -> float:

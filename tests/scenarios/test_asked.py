@@ -106,6 +106,10 @@ def test_a_data_disk_that_is_no_vhd_is_named_by_its_lun(bare: Azure, ctx: Contex
     assert run.stage is Stage.FAILED
     assert "LUN 3" in run.reason
     assert "qcow2" in run.reason
+    blob.upload_blob(disk.make_vhd(tmp_path / "data.vhd", 20).read_bytes(), blob_type="PageBlob", overwrite=True)
+    again = ask(ctx, image, {"blob": run.source, "data_disks": [{"lun": 3, "blob": blob.url}]})
+    assert again.id == run.id
+    assert finish(ctx, run.id).stage is Stage.PUBLISHED
 
 
 @pytest.mark.parametrize("kind", ["managed_image", "snapshot", "disk", "vm", "image_version"])
