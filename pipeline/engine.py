@@ -69,6 +69,7 @@ def _save(ctx: Context, run: Run, etag: str, outcome: Outcome) -> str:
         outcome = _told_of(ctx, run, outcome)
     if isinstance(outcome, Go):
         run.stage, run.entered, run.due, run.note = outcome.stage, at, at, ""
+        run.began = at if was is Stage.AWAITING_UPLOAD else run.began
         run.ended = at if run.stage.ended else None
         happened: str | None = outcome.note
     else:
@@ -129,7 +130,8 @@ def _take(ctx: Context, run: Run) -> Outcome:
 
 def _check_may_go_on(ctx: Context, run: Run) -> None:
     age = (now() - run.began).total_seconds()
-    if age > ctx.settings.run_deadline_seconds:
+    # An upload may take days; what ends it is that nothing is written any more.
+    if run.stage is not Stage.AWAITING_UPLOAD and age > ctx.settings.run_deadline_seconds:
         raise RunFailed(f"not done {age / 3600:.1f} h after it began; last seen: {run.note or run.stage.value}")
     if run.image not in ctx.catalog.images:
         raise RunFailed(f"the catalog has no image {run.image!r} any more")

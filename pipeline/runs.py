@@ -127,7 +127,7 @@ class Run(BaseModel):
     writer: str = ""
     created: datetime
     began: datetime
-    """When its time began to count; a retry begins anew."""
+    """When its time began to count: with its source whole, and anew with a retry."""
     entered: datetime
     due: datetime
     ended: datetime | None = None

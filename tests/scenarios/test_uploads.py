@@ -85,6 +85,17 @@ def test_an_upload_that_stalls_is_given_up_and_taken_again_when_it_goes_on(
     assert finish(ctx, again.id).version == "1.0.0"
 
 
+def test_an_upload_may_take_longer_than_a_run(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    short = with_settings(ctx, run_deadline_seconds=0.001)
+    image, vhd = bare.image(), disk.make_vhd(tmp_path / "x.vhd")
+    blob = bare.blob(image, "x.vhd")
+    blob.create_page_blob(vhd.stat().st_size)
+    run = step(short, tell(bare, short, blob))
+    assert step(short, run).stage is Stage.AWAITING_UPLOAD
+    bare.drop(image, vhd)
+    assert finish(ctx, run.id).version == "1.0.0"
+
+
 def test_a_data_disk_under_way_is_waited_for(bare: Azure, ctx: Context, tmp_path: Path) -> None:
     image = bare.image()
     content = random.Random(1).randbytes(20 * 1024 * 1024) + disk.footer(20 * 1024 * 1024)
