@@ -102,8 +102,8 @@ def _drop_and_watch(ctx: Context, image: str, vhd: Path, name: str) -> None:
     )
 
 
-def upload(vhd: Path, endpoint: str, container: str, name: str, *, bar: bool = True) -> None:
-    """Upload a VHD as a page blob, holes skipped, and mark it complete; with a progress bar where one is wanted."""
+def upload(vhd: Path, endpoint: str, container: str, name: str, *, bar: bool = True, marked: bool = True) -> None:
+    """Upload a VHD as a page blob, holes skipped, and mark it complete; mark and progress bar where they are wanted."""
     from azure.identity import DefaultAzureCredential
 
     client = BlobServiceClient(endpoint, DefaultAzureCredential()).get_blob_client(container, name)
@@ -116,8 +116,9 @@ def upload(vhd: Path, endpoint: str, container: str, name: str, *, bar: bool = T
             file.seek(offset)
             client.upload_page(file.read(length), offset=offset, length=length)
             progress.advance(task, length)
-    made = client.get_blob_properties().creation_time
-    client.set_blob_metadata({COMPLETE: mark(container, name, made)})
+    if marked:
+        made = client.get_blob_properties().creation_time
+        client.set_blob_metadata({COMPLETE: mark(container, name, made)})
 
 
 def _run_of(ctx: Context, known: set[str]) -> str:
