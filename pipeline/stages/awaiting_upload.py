@@ -107,7 +107,9 @@ class _Vhd:
         upload.look(blob.etag, blob.content_md5, blob.age)
         rest = upload.rest(settings.upload_settle_seconds, settings.upload_stall_seconds)
         hashed = blob.content_md5 is not None and not upload.md5_first
-        if not (blob.marked or hashed or blob.age >= rest):
+        if hashed:  # one that was there at the first look may be a copy's, whose next write then shows it
+            rest = 0 if upload.md5_came else min(rest, settings.poll_seconds)
+        if not blob.marked and blob.age < rest:
             self._peek()
             delay = max(rest - blob.age, _delay(self._run, self._ctx))
             return Wait(delay, f"{name}the upload goes on: last write {blob.age:.0f} s ago")

@@ -59,6 +59,26 @@ def test_a_completion_mark_needs_no_rest(bare: Azure, ctx: Context, tmp_path: Pa
     assert finish(slow, tell(bare, slow, blob).id).version == "1.0.0"
 
 
+def test_a_hash_that_a_copy_brings_along_is_no_mark(bare: Azure, ctx: Context, tmp_path: Path) -> None:
+    from azure.storage.blob import ContentSettings
+
+    slow = with_settings(ctx, upload_settle_seconds=3600, poll_seconds=3600)
+    vhd = disk.make_vhd(tmp_path / "x.vhd")
+    blob = bare.blob(bare.image(), "x.vhd")
+    md5 = ContentSettings(content_md5=bytearray(hashlib.md5(vhd.read_bytes()).digest()))  # noqa: S324
+    blob.create_page_blob(vhd.stat().st_size, content_settings=md5)
+    run = step(slow, tell(bare, slow, blob))
+    with vhd.open("rb") as content:
+        for offset, length in disk.extents(vhd):
+            content.seek(offset)
+            blob.upload_page(content.read(length), offset=offset, length=length)
+    assert blob.get_blob_properties().content_settings.content_md5
+    quick = with_settings(ctx, upload_settle_seconds=3600, poll_seconds=1)
+    for _ in range(3):
+        run = step(quick, run)
+        assert run.stage is Stage.AWAITING_UPLOAD, "it is older than what was written"
+
+
 def test_another_format_is_told_before_the_upload_ends(bare: Azure, ctx: Context) -> None:
     slow = with_settings(ctx, upload_settle_seconds=3600)
     blob = bare.blob(bare.image(), "x.vhd")
