@@ -176,10 +176,10 @@ def _partition_gap(partition: Partition, system: FileSystem | None, pages: Pages
     name = f"partition {partition.number}, at {_at(partition.start)}," if partition.number else "the disk"
     if not partition.empty and not pages.hold_any(partition.start, min(partition.stop, partition.start + BEGINS)):
         return f"the beginning of {name} is not written"
-    for mark in system.marks if system else ():
-        if system and not pages.hold_any(mark, mark + system.block):
-            return f"{name} holds {system.name}, of which a block at {_at(mark)} is not written"
-    return ""
+    if system is None:
+        return ""
+    missing = next((mark for mark in system.marks if not pages.hold_any(mark, mark + system.block)), None)
+    return "" if missing is None else f"{name} holds {system.name}, of which a block at {_at(missing)} is not written"
 
 
 def _torn_gap(

@@ -30,16 +30,15 @@ def check_boot(fault: str, generations: Collection[str], wanted: Generation) -> 
 
 
 def _generation_fault(generations: Collection[str], wanted: Generation) -> str:
+    other = next(iter(generations), None)
+    publish = f", or publish it under another definition with hyper_v_generation: {other}" if other else ""
     if wanted is Generation.V2:
-        seen = "boots as V1 only" if "V1" in generations else "nothing on it that a BIOS boots either"
-        publish = ", or publish it under another definition with hyper_v_generation: V1" if "V1" in generations else ""
-        joined = f"and {seen}" if "V1" in generations else f"and has {seen}"
+        seen = "boots as V1 only" if other else "has nothing on it that a BIOS boots either"
         return (
-            f"the definition says generation V2, but the disk has no EFI system partition {joined}. "
+            f"the definition says generation V2, but the disk has no EFI system partition and {seen}. "
             f"To mend it: install a UEFI boot loader{publish}"
         )
-    seen = "boots by UEFI only" if "V2" in generations else "holds nothing a BIOS can boot"
-    publish = ", or publish it under another definition with hyper_v_generation: V2" if "V2" in generations else ""
+    seen = "boots by UEFI only" if other else "holds nothing a BIOS can boot"
     return (
         f"the definition says generation V1, but the disk {seen}. "
         f"To mend it: install a BIOS boot loader (GRUB wants a BIOS boot partition on GPT disks){publish}"

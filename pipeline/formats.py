@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 ISO_AT = 32 * 1024 + 1
 """Offset of the signature of an ISO 9660 image (ECMA-119, section 8: the first volume descriptor)."""
-NEEDED = 512
-"""The first bytes of a file that `name_format` looks at."""
 _ISO = b"CD001"
 
 
@@ -73,7 +71,7 @@ _SIGNATURES: list[tuple[int, bytes, Format]] = [
 
 
 def name_format(head: bytes) -> Format | None:
-    """The format that the first `NEEDED` bytes of a file show; None where they show none."""
+    """The format that the first 512 bytes of a file show; None where they show none."""
     bootable = head[510:512] == b"\x55\xaa"  # a boot sector may begin with anything: a few bytes are no proof then
     for at, signature, found in _SIGNATURES:
         if head[at : at + len(signature)] == signature and (len(signature) > 4 or not bootable):

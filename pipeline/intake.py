@@ -18,6 +18,7 @@ from pipeline.requests import DataDisk, InvalidRequest, PublishRequest, parse_re
 from pipeline.runs import DataVhd, Overtaken, Run, Stage, now
 from pipeline.source import SourceKind
 from pipeline.validation import field_name, quoted, unknown
+from pipeline.vhd import is_vhd_name
 
 _log = structlog.get_logger()
 
@@ -188,7 +189,7 @@ def _address_fault(ctx: Context, url: str) -> str | None:
     if located is None:
         # A query may hold a SAS, which is no one's to read.
         return f"takes the address of a blob in {ctx.settings.blob_endpoint}, not {quoted(url.partition('?')[0])}"
-    if not located[1].lower().endswith(".vhd"):
+    if not is_vhd_name(located[1]):
         return "takes a blob whose name ends in .vhd: Azure makes images of no other (copy it to such a name)"
     return query_fault(url)
 

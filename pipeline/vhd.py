@@ -34,6 +34,11 @@ _FROM_RAW = (
 )
 
 
+def is_vhd_name(name: str) -> bool:
+    """Whether Azure makes an image of a blob of this name: `must end with ".vhd" extension` (azure-cli#9899)."""
+    return name.lower().endswith(".vhd")
+
+
 class NotAVhd(ValueError):
     """The blob can never become a version as it is. The message says what it is and what to run to mend it."""
 

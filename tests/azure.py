@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import ssl
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from azure.storage.blob import BlobClient, BlobServiceClient
@@ -22,6 +25,7 @@ from sandbox.identity import Identity
 from sandbox.up import Sandbox
 
 T = TypeVar("T")
+AZCOPY = shutil.which("azcopy")
 _counters: dict[str, Iterator[int]] = {}
 
 
@@ -158,6 +162,26 @@ class Azure:
         key = Keys.load(self.state).master
         url = f"{self.sandbox.endpoints['functions']}/admin/functions/{function}"
         self._http.post(url, json={}, headers={"x-functions-key": key}).raise_for_status()
+
+
+def azcopy(azure: Azure, folder: Path, vhd: Path, url: str, *options: str) -> subprocess.Popen[bytes]:
+    """Start azcopy, which keeps its plans and logs in `folder`, on a VHD."""
+    environment = {
+        **os.environ,
+        "AZCOPY_AUTO_LOGIN_TYPE": "MSI",
+        "AZCOPY_LOG_LOCATION": str(folder),
+        "AZCOPY_JOB_PLAN_LOCATION": str(folder),
+        "HOME": str(folder),
+        **{name: azure.env[name] for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "SSL_CERT_FILE")},
+    }
+    # It signs in as the function app does, by the identity endpoint; loopback has to be named as a place for tokens.
+    return subprocess.Popen(
+        [
+            str(AZCOPY), "copy", str(vhd), url, "--blob-type", "PageBlob", "--from-to", "LocalBlob",
+            "--trusted-microsoft-suffixes", urlsplit(url).netloc, *options,
+        ],
+        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
 
 
 def eventually(look: Callable[[], T | None], within: float = 45, slowest: float = 0.3) -> T:

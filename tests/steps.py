@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 
@@ -18,6 +19,19 @@ def tell(azure: Azure, ctx: Context, blob: BlobClient) -> Run | None:
     """Deliver the event of a blob; the run whose first step is due, if any."""
     begun = take_events(ctx, azure.event(blob).encode())
     return begun[0] if begun else None
+
+
+def step(ctx: Context, run: Run) -> Run:
+    """Take one step of a run."""
+    engine.step(ctx, run.id, run.generation)
+    loaded = ctx.runs.load(run.id)
+    assert loaded
+    return loaded[0]
+
+
+def with_settings(ctx: Context, **settings: float) -> Context:
+    """The pipeline with other app settings."""
+    return dataclasses.replace(ctx, settings=ctx.settings.model_copy(update=settings))
 
 
 def finish(ctx: Context, run_id: str, within: float = 30) -> Run:

@@ -27,7 +27,7 @@ from pipeline.completeness import MOST_RANGES, examine
 from pipeline.fit import check_boot, check_size
 from pipeline.stages.marks import is_published
 from pipeline.upload_marks import COMPLETE
-from pipeline.vhd import FOOTER, UPLOAD, NotAVhd
+from pipeline.vhd import FOOTER, UPLOAD, NotAVhd, is_vhd_name
 
 _LINES_EVERY = 5.0  # seconds between two lines of progress where there is no terminal
 
@@ -71,7 +71,7 @@ def upload(
         endpoint = _endpoint(storage, None)
     else:
         endpoint, container, blob_name = _place(str(to), storage, name or file.name)
-    if not blob_name.lower().endswith(".vhd"):
+    if not is_vhd_name(blob_name):
         raise typer.BadParameter(
             f"{blob_name!r} does not end in .vhd, and Azure makes images of no other blob", param_hint="--name"
         )

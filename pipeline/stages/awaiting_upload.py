@@ -15,7 +15,7 @@ from pipeline.runs import Boots, DataVhd, Run, Stage, now
 from pipeline.source import SourceKind
 from pipeline.stages.awaiting_resource import awaiting_resource
 from pipeline.stages.outcome import Go, Outcome, RunFailed, SourceAtFault, Wait
-from pipeline.vhd import UPLOAD, NotAVhd, foreign_format
+from pipeline.vhd import UPLOAD, NotAVhd, foreign_format, is_vhd_name
 
 
 def awaiting_upload(run: Run, ctx: Context) -> Outcome:
@@ -134,7 +134,7 @@ class _Vhd:
                 f"this is a {blob.kind}, and Azure makes disks of page blobs only",
                 f"delete it and upload again: {UPLOAD} (or az storage blob upload --type page)",
             )
-        if not blob.name.lower().endswith(".vhd"):
+        if not is_vhd_name(blob.name):
             raise NotAVhd(
                 "the blob's name does not end in .vhd, and Azure makes images of no other blob",
                 "copy it to a name that does: azcopy copy URL URL.vhd --blob-type PageBlob",

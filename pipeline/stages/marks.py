@@ -83,20 +83,17 @@ def mark_source(run: Run, ctx: Context, outcome: str) -> None:
         ctx.sources.leave_untagged(run.id, outcome)
 
 
-def mark_again(ctx: Context) -> int:
-    """Tag the sources that could not be tagged when their runs ended. Returns how many still cannot."""
-    left = 0
+def mark_again(ctx: Context) -> None:
+    """Tag the sources that could not be tagged when their runs ended; what still cannot is left for the next time."""
     for run_id, outcome in ctx.sources.untagged():
         loaded = ctx.runs.load(run_id)
         try:
             if loaded:
                 _tag(loaded[0], ctx, outcome)
         except CloudFault as fault:
-            left += 1
             _log.info("source_not_tagged", run=run_id, fault=str(fault))
         else:
             ctx.sources.tagged(run_id)
-    return left
 
 
 def _tag(run: Run, ctx: Context, outcome: str) -> None:

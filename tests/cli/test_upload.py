@@ -18,7 +18,7 @@ from sandbox import disk
 from sandbox.azurite import Request
 from tests.azure import Azure, eventually
 from tests.cli.command import begin, gallerist
-from tests.steps import finish, tell
+from tests.steps import finish, step, tell
 
 MIB = 1024 * 1024
 
@@ -189,8 +189,6 @@ def test_a_complete_upload_is_published_at_once_and_an_incomplete_one_waited_for
     image, vhd = bare.image(), dense(tmp_path / "x.vhd")
     killed(bare, image, vhd, signal.SIGKILL)
     run = tell(bare, slow, bare.blob(image, "x.vhd"))
-    from tests.scenarios.test_uploads import step
-
     waiting = step(slow, run)
     assert waiting.stage is Stage.AWAITING_UPLOAD
     assert "the upload goes on" in waiting.note
@@ -341,8 +339,6 @@ def test_a_mark_does_not_travel_with_a_copy(bare: Azure, ctx: Context, tmp_path:
     content = vhd.read_bytes()
     copy.upload_page(content[-512:], offset=20 * MIB, length=512)
     run = tell(bare, slow, copy)
-    from tests.scenarios.test_uploads import step
-
     assert step(slow, run).stage is Stage.AWAITING_UPLOAD
 
 

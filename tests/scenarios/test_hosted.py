@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,7 +15,7 @@ from pipeline.announce import REJECTED
 from pipeline.context import Context
 from pipeline.runs import Run, Stage
 from sandbox import disk
-from tests.azure import Azure, eventually
+from tests.azure import AZCOPY, Azure, azcopy, eventually
 from tests.conftest import connected
 from tests.steps import runs_of
 
@@ -156,29 +152,11 @@ def test_a_message_that_cannot_be_taken_is_kept_whole(hosted: Azure, queue: str)
     eventually(lambda: hosted.queue(queue).get_queue_properties().approximate_message_count == 0)
 
 
-AZCOPY = shutil.which("azcopy")
-
-
 @pytest.mark.skipif(not AZCOPY, reason="azcopy is not on PATH")
 def test_an_upload_by_azcopy_is_published(hosted: Azure, ctx: Context, tmp_path: Path) -> None:
     image, vhd = hosted.image(), disk.make_vhd(tmp_path / "x.vhd", 256)
     url = f"{hosted.env['Storage__blobServiceUri']}/vhds/{image}/x.vhd"
-    environment = {
-        **os.environ,
-        "AZCOPY_AUTO_LOGIN_TYPE": "MSI",
-        "AZCOPY_LOG_LOCATION": str(tmp_path),
-        "AZCOPY_JOB_PLAN_LOCATION": str(tmp_path),
-        "HOME": str(tmp_path),
-        **{name: hosted.env[name] for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "SSL_CERT_FILE")},
-    }
-    # It signs in as the function app does, by the identity endpoint; loopback has to be named as a place for tokens.
-    subprocess.run(
-        [
-            str(AZCOPY), "copy", str(vhd), url, "--blob-type", "PageBlob", "--from-to", "LocalBlob",
-            "--trusted-microsoft-suffixes", urlsplit(url).netloc,
-        ],
-        check=True, env=environment, timeout=60,
-    )  # fmt: skip
+    assert azcopy(hosted, tmp_path, vhd, url).wait(timeout=60) == 0
     (run,) = ended(ctx, image)
     assert published_once(hosted, run)
 

@@ -10,42 +10,26 @@ import dataclasses
 import hashlib
 import os
 import random
-import shutil
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 from azure.storage.blob import BlobClient, ContentSettings
 
-from pipeline import engine
 from pipeline.catalog import Completion
 from pipeline.context import Context
 from pipeline.runs import Run, Stage
 from pipeline.sweep import sweep
 from sandbox import disk
-from tests.azure import Azure
+from tests.azure import AZCOPY, Azure, azcopy
 from tests.cli.command import gallerist
 from tests.pipeline.test_completeness import noise, pieces_of
-from tests.steps import finish, runs_of, tell
+from tests.steps import finish, runs_of, step, tell, with_settings
 
 MIB = 1024 * 1024
 PLAYED = int(os.environ.get("UPLOAD_SCHEDULES", "16"))
 BY_AZCOPY = int(os.environ.get("AZCOPY_SCHEDULES", "2"))
-AZCOPY = shutil.which("azcopy")
-
-
-def with_settings(ctx: Context, **settings: float) -> Context:
-    return dataclasses.replace(ctx, settings=ctx.settings.model_copy(update=settings))
-
-
-def step(ctx: Context, run: Run) -> Run:
-    engine.step(ctx, run.id, run.generation)
-    loaded = ctx.runs.load(run.id)
-    assert loaded
-    return loaded[0]
 
 
 def made(folder: Path, seed: int) -> Path:
@@ -117,24 +101,6 @@ def test_no_upload_is_taken_before_it_is_whole(bare: Azure, ctx: Context, tmp_pa
     assert bare.managed_images(image) == []
 
 
-def azcopy(azure: Azure, folder: Path, vhd: Path, url: str, mbps: float) -> subprocess.Popen[bytes]:
-    environment = {
-        **os.environ,
-        "AZCOPY_AUTO_LOGIN_TYPE": "MSI",
-        "AZCOPY_LOG_LOCATION": str(folder),
-        "AZCOPY_JOB_PLAN_LOCATION": str(folder),
-        "HOME": str(folder),
-        **{name: azure.env[name] for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "SSL_CERT_FILE")},
-    }
-    return subprocess.Popen(
-        [
-            str(AZCOPY), "copy", str(vhd), url, "--blob-type", "PageBlob", "--from-to", "LocalBlob",
-            "--cap-mbps", str(mbps), "--trusted-microsoft-suffixes", urlsplit(url).netloc,
-        ],
-        env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-
-
 def upload_and_look(ctx: Context, azure: Azure, image: str, folder: Path, seed: int) -> str:
     """One upload by azcopy at so many Mbit/s, looked at all the while, and killed or not."""
     dice = random.Random(seed)
@@ -142,7 +108,7 @@ def upload_and_look(ctx: Context, azure: Azure, image: str, folder: Path, seed: 
     noise(vhd, 18 * MIB, 22 * MIB + 70_000, seed)
     mbps = dice.choice([1, 4, 16]) if BY_AZCOPY > 2 else 16
     blob = azure.blob(image, vhd.name)
-    process = azcopy(azure, folder, vhd, blob.url, mbps)
+    process = azcopy(azure, folder, vhd, blob.url, "--cap-mbps", str(mbps))
     dies = time.monotonic() + dice.uniform(1, 12 * 8 / mbps) if seed % 2 else None
     run = None
     try:

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import random
 from pathlib import Path
 
 import pytest
 
-from pipeline import engine
 from pipeline.context import Context
 from pipeline.intake import take_request
 from pipeline.requests import parse_request
-from pipeline.runs import Run, Stage
+from pipeline.runs import Stage
 from pipeline.sweep import sweep
 from sandbox import disk
 from tests.azure import Azure
 from tests.pipeline.test_completeness import pieces_of
-from tests.steps import finish, runs_of, tell
-
-
-def step(ctx: Context, run: Run) -> Run:
-    engine.step(ctx, run.id, run.generation)
-    return ctx.runs.load(run.id)[0]
-
-
-def with_settings(ctx: Context, **settings: float) -> Context:
-    return dataclasses.replace(ctx, settings=ctx.settings.model_copy(update=settings))
+from tests.steps import finish, runs_of, step, tell, with_settings
 
 
 def test_an_upload_under_way_is_waited_for(bare: Azure, ctx: Context, tmp_path: Path) -> None:
