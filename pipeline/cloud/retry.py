@@ -32,6 +32,8 @@ ATTEMPTS = 4
 LONGEST_WAIT = 20.0
 """Seconds that are worth waiting inside a function; a longer Retry-After goes back to the queue."""
 
+# Azure Compute reads a VHD itself, and may ask its caller for the right to the account's keys before it does.
+_LIST_KEYS_ADVICE = ". To grant it: azd env set VHD_LIST_KEYS true, then azd provision"
 _TRANSIENT = {408, 429, 500, 502, 503, 504}
 _by_backoff = wait_exponential_jitter(multiplier=0.5, max=8, jitter=0.5)
 
@@ -55,7 +57,7 @@ def as_fault(error: AzureError) -> CloudFault:
         case 409 | 412:
             return Conflict(said, code)
         case 401 | 403:
-            return Denied(said, code)
+            return Denied(said + (_LIST_KEYS_ADVICE if "listkeys" in said.lower() else ""), code)
         case status if status in _TRANSIENT:
             return Unavailable(said, code, _retry_after(error))
     return Refused(said, code)

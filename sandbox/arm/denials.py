@@ -15,6 +15,8 @@ from sandbox.arm.resource_id import ResourceId
 
 _VERBS = {"GET": "read", "HEAD": "read", "PUT": "write", "PATCH": "write", "DELETE": "delete", "POST": "action"}
 _DISK = re.compile(r"(?i)/providers/Microsoft\.Compute/(disks|snapshots|virtualMachines)/")
+_ACCOUNT = re.compile(r"(?i)/providers/Microsoft\.Storage/storageAccounts/[^/]+$")
+_LIST_KEYS = "Microsoft.Storage/storageAccounts/listKeys/action"
 _CLIENT = "The client '{client}' with object id '{client}'"
 
 
@@ -52,7 +54,9 @@ def check(
     """Raises ArmError 403 where a request, or what it does with the resources its body names, is denied.
 
     The words are ARM's, which many threads quote. A virtual machine, disk or snapshot must be writable to be a source,
-    anything else readable (Microsoft's docs). `kind` is the type of what is no resource of its own: a lock.
+    a storage account's keys readable, anything else readable (Microsoft's docs). For a managed image of a VHD they are
+    asked for where a denial says so, for its address stands for its account: whether Azure asks is not settled. `kind`
+    is the type of what is no resource of its own: a lock.
     """
     if not denials:
         return
@@ -69,11 +73,7 @@ def check(
         )
     if method not in ("PUT", "PATCH"):
         return
-    for linked in _linked(body):
-        parsed = ResourceId.parse(linked)
-        if parsed is None or parsed.namespace is None:
-            continue
-        needed = f"{_spelt(parsed.type)}/{'write' if _DISK.search(linked) else 'read'}"
+    for linked, needed in _linked(body):
         if any(denial.holds(linked, needed) for denial in denials):
             raise ArmError(
                 403,
@@ -95,8 +95,8 @@ def _spelt(kind: str) -> str:
     return kind if found is None else found.resource_type
 
 
-def _linked(body: bytes) -> Iterator[str]:
-    """The resource ids anywhere in a body."""
+def _linked(body: bytes) -> Iterator[tuple[str, str]]:
+    """The resource ids and addresses of VHDs anywhere in a body, each with the action it takes to use it."""
 
     def walk(value: Any) -> Iterator[str]:
         if isinstance(value, dict):
@@ -105,10 +105,19 @@ def _linked(body: bytes) -> Iterator[str]:
         elif isinstance(value, list):
             for one in value:
                 yield from walk(one)
-        elif isinstance(value, str) and value.lower().startswith("/subscriptions/"):
+        elif isinstance(value, str):
             yield value
 
     try:
-        yield from walk(json.loads(body or b"{}").get("properties"))
+        texts = list(walk(json.loads(body or b"{}").get("properties")))
     except (ValueError, AttributeError):
         return  # the provider will say what is wrong with it
+    for text in texts:
+        parsed = ResourceId.parse(text) if text.lower().startswith("/subscriptions/") else None
+        if text.startswith("https://") and text.lower().endswith(".vhd"):
+            yield text, _LIST_KEYS
+        elif parsed is not None and parsed.namespace is not None:
+            if _ACCOUNT.search(text):
+                yield text, _LIST_KEYS
+            else:
+                yield text, f"{_spelt(parsed.type)}/{'write' if _DISK.search(text) else 'read'}"

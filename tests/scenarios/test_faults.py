@@ -147,6 +147,28 @@ def test_a_denied_call_fails_the_run_with_azures_words(bare: Azure, ctx: Context
     assert nothing_is_left(bare, run)
 
 
+@pytest.mark.parametrize(
+    ("kind", "names"), [("web", "{image}/"), ("arm", "/storageAccounts/")], ids=["managed image", "direct"]
+)
+def test_a_refusal_for_want_of_the_accounts_keys_says_what_grants_them(
+    bare: Azure, ctx: Context, tmp_path: Path, kind: str, names: str
+) -> None:
+    image = bare.image(kind)
+    vhd = disk.make_vhd(tmp_path / "x.vhd")
+    denial = {"path": names.format(image=image), "actions": "/listKeys/action$"}
+    bare.arm.post("/sandbox/denials", json=denial).raise_for_status()
+    try:
+        run = finish(ctx, tell(bare, ctx, bare.drop(image, vhd)).id)
+    finally:
+        bare.arm.delete("/sandbox/denials").raise_for_status()
+    assert run.stage is Stage.FAILED
+    assert run.reason.startswith("LinkedAuthorizationFailed: ")
+    assert "'Microsoft.Storage/storageAccounts/listKeys/action'" in run.reason
+    assert run.reason.endswith("To grant it: azd env set VHD_LIST_KEYS true, then azd provision")
+    assert nothing_is_left(bare, run)
+    assert finish(ctx, engine.retry(ctx, run.id).id).stage is Stage.PUBLISHED
+
+
 def test_a_number_that_another_run_reserved_is_passed_over(bare: Azure, ctx: Context, tmp_path: Path) -> None:
     image = bare.image()
     finish(ctx, dropped(bare, ctx, tmp_path, image).id)
