@@ -1,29 +1,69 @@
-// What somebody should know of. docs/operate.md says, for each, what to do. Each rule is a query of infra/queries.
+// What somebody should know of. docs/operate.md says, for each, what to do. Each log alert is a query of infra/queries
+// that answers a row for each thing to tell of, and is told once for each combination of what it is split by.
 param token string
 param location string
-param tags object
+param tags { *: string }
 param workspaceId string
 param systemTopicId string
 param email string
 param replicationDeadlineHours int
 
-var hasEmail = !empty(email)
-var told = hasEmail ? [
-  people.id
-] : []
+type logAlert = {
+  name: string
+  severity: int
 
-// A window is longer than the interval, since logs come some minutes late.
-// `measured`: the column that the query sums up in its one row; else the rule counts rows, and one is enough.
-var rules = [
+  @description('How often the query runs. The price goes by it, and Azure tells how a rule fares only up to a quarter of an hour.')
+  every: 'PT5M' | 'PT15M'
+
+  @description('What the query looks at. Longer than the interval, since logs come some minutes late.')
+  window: 'PT30M' | 'PT1H' | 'P2D'
+
+  description: string
+  query: string
+
+  @description('The columns that an alert carries: nothing else of a row gets into it. Six at most.')
+  @maxLength(6)
+  splitBy: string[]
+}
+
+type eventGridAlert = {
+  name: string
+  metric: 'DeadLetteredCount' | 'DroppedEventCount'
+  splitBy: 'DeadLetterReason' | 'DropReason'
+  description: string
+}
+
+var logAlerts logAlert[] = [
   {
-    name: 'run-failed'
+    name: 'needs-action-today'
     severity: 2
     every: 'PT5M'
-    window: 'PT15M'
-    description: 'A run failed. Its reason says what to mend.'
-    query: loadTextContent('../queries/run-failed.kql')
-    measured: ''
-    by: 'image'
+    window: 'PT30M'
+    description: 'A run failed, a message could not be taken, a container is missing or a promotion could not begin: docs/operate.md says what to do, under the name that event has.'
+    query: loadTextContent('../queries/needs-action-today.kql')
+    splitBy: [
+      'event'
+      'run'
+      'image'
+      'about'
+      'reason'
+      'at'
+    ]
+  }
+  {
+    name: 'needs-action-this-week'
+    severity: 3
+    every: 'PT15M'
+    window: 'PT1H'
+    description: 'An event could not be sent, steps are lost or retention is stuck: docs/operate.md says what to do, under the name that event has.'
+    query: loadTextContent('../queries/needs-action-this-week.kql')
+    splitBy: [
+      'event'
+      'run'
+      'image'
+      'about'
+      'reason'
+    ]
   }
   {
     name: 'poison-message'
@@ -32,8 +72,9 @@ var rules = [
     window: 'PT30M'
     description: 'A message failed as often as it may, and lies in a poison queue.'
     query: loadTextContent('../queries/poison-message.kql')
-    measured: ''
-    by: 'queue'
+    splitBy: [
+      'queue'
+    ]
   }
   {
     name: 'no-sweep'
@@ -42,88 +83,34 @@ var rules = [
     window: 'PT30M'
     description: 'No sweep has succeeded for half an hour: the app is down, or cannot reach its storage.'
     query: loadTextContent('../queries/no-sweep.kql')
-    measured: 'sweeps'
-    by: ''
+    splitBy: []
   }
   {
     name: 'no-nightly-work'
     severity: 2
-    every: 'PT1H'
+    every: 'PT15M'
     window: 'P2D'
     description: 'Promotion or retention has not succeeded for more than a day.'
     query: loadTextContent('../queries/no-nightly-work.kql')
-    measured: ''
-    by: 'work'
+    splitBy: [
+      'work'
+    ]
   }
   {
     name: 'replication-late'
     severity: 2
-    every: 'PT30M'
+    every: 'PT15M'
     window: 'P2D'
     description: 'A version replicates for longer than replicationDeadlineHours.'
-    query: replace(loadTextContent('../queries/replication-late.kql'), 'DEADLINE_HOURS', string(replicationDeadlineHours))
-    measured: ''
-    by: 'image'
-  }
-  {
-    name: 'message-rejected'
-    severity: 2
-    every: 'PT5M'
-    window: 'PT15M'
-    description: 'A message could not be taken. It is kept in container rejected, with the reason.'
-    query: loadTextContent('../queries/message-rejected.kql')
-    measured: ''
-    by: 'queue'
-  }
-  {
-    name: 'event-lost'
-    severity: 3
-    every: 'PT15M'
-    window: 'PT30M'
-    description: 'What became of a run could not be told.'
-    query: loadTextContent('../queries/event-lost.kql')
-    measured: ''
-    by: ''
-  }
-  {
-    name: 'runs-stall'
-    severity: 3
-    every: 'PT30M'
-    window: 'PT1H'
-    description: 'The sweep keeps finding steps that were lost.'
-    query: loadTextContent('../queries/runs-stall.kql')
-    measured: ''
-    by: ''
-  }
-  {
-    name: 'drop-missing'
-    severity: 2
-    every: 'PT30M'
-    window: 'PT1H'
-    description: 'The catalog names a container that is not there.'
-    query: loadTextContent('../queries/drop-missing.kql')
-    measured: ''
-    by: 'container'
-  }
-  {
-    name: 'promotion-failed'
-    severity: 2
-    every: 'PT15M'
-    window: 'PT30M'
-    description: 'A promotion rule could not be looked at or begun. The next night tries again.'
-    query: loadTextContent('../queries/promotion-failed.kql')
-    measured: ''
-    by: 'rule'
-  }
-  {
-    name: 'retention-stuck'
-    severity: 3
-    every: 'PT30M'
-    window: 'PT1H'
-    description: 'Retention could not look at an image, or Azure did not let go of what it deletes.'
-    query: loadTextContent('../queries/retention-stuck.kql')
-    measured: ''
-    by: 'image'
+    query: replace(
+      loadTextContent('../queries/replication-late.kql'),
+      'DEADLINE_HOURS',
+      string(replicationDeadlineHours)
+    )
+    splitBy: [
+      'run'
+      'image'
+    ]
   }
   {
     name: 'function-fails'
@@ -132,10 +119,29 @@ var rules = [
     window: 'PT30M'
     description: 'A function ends in an exception again and again.'
     query: loadTextContent('../queries/function-fails.kql')
-    measured: ''
-    by: 'function'
+    splitBy: [
+      'function'
+    ]
   }
 ]
+
+// Event Grid itself counts what it gave up on.
+var eventGridAlerts eventGridAlert[] = [
+  {
+    name: 'event-dead-lettered'
+    metric: 'DeadLetteredCount'
+    splitBy: 'DeadLetterReason'
+    description: 'Event Grid could not deliver an upload. It is in container dead-letter; the sweep finds the VHD all the same.'
+  }
+  {
+    name: 'event-dropped'
+    metric: 'DroppedEventCount'
+    splitBy: 'DropReason'
+    description: 'Event Grid could neither deliver an upload nor keep it in container dead-letter. The sweep finds the VHD all the same.'
+  }
+]
+
+var hasEmail = !empty(email)
 
 resource people 'Microsoft.Insights/actionGroups@2023-01-01' = if (hasEmail) {
   name: 'ag-${token}'
@@ -154,44 +160,89 @@ resource people 'Microsoft.Insights/actionGroups@2023-01-01' = if (hasEmail) {
   }
 }
 
-resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for rule in rules: {
-  name: 'gallerist-${rule.name}-${token}'
-  location: location
-  tags: tags
-  kind: 'LogAlert'
-  properties: {
-    displayName: 'Gallerist: ${rule.name}'
-    description: rule.description
-    severity: rule.severity
-    enabled: true
-    scopes: [
-      workspaceId
-    ]
-    evaluationFrequency: rule.every
-    windowSize: rule.window
-    // The tables come to be with the first log.
-    skipQueryValidation: true
-    autoMitigate: true
-    criteria: {
-      allOf: [
-        union(
+resource logRules 'Microsoft.Insights/scheduledQueryRules@2026-03-01' = [
+  for rule in logAlerts: {
+    name: 'gallerist-${rule.name}-${token}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: 'Gallerist: ${rule.name}'
+      description: rule.description
+      severity: rule.severity
+      enabled: true
+      scopes: [
+        workspaceId
+      ]
+      evaluationFrequency: rule.every
+      windowSize: rule.window
+      // A table comes to be with its first row. The queries do without; Azure's validation does not.
+      skipQueryValidation: true
+      // One that does not end by itself is told again at each evaluation for as long as its row is in the window.
+      autoMitigate: true
+      criteria: {
+        allOf: [
           {
             query: rule.query
-            timeAggregation: empty(rule.measured) ? 'Count' : 'Total'
-            operator: empty(rule.measured) ? 'GreaterThan' : 'LessThan'
-            threshold: empty(rule.measured) ? 0 : 1
+            timeAggregation: 'Count'
+            operator: 'GreaterThan'
+            threshold: 0
+            dimensions: [
+              for column in rule.splitBy: {
+                name: column
+                operator: 'Include'
+                values: [
+                  '*'
+                ]
+              }
+            ]
             failingPeriods: {
               numberOfEvaluationPeriods: 1
               minFailingPeriodsToAlert: 1
             }
-          },
-          empty(rule.measured) ? {} : {
-            metricMeasureColumn: rule.measured
-          },
-          empty(rule.by) ? {} : {
+          }
+        ]
+      }
+      actions: {
+        actionGroups: hasEmail
+          ? [
+              people.id
+            ]
+          : []
+      }
+    }
+  }
+]
+
+resource eventGridRules 'Microsoft.Insights/metricAlerts@2026-01-01' = [
+  for rule in eventGridAlerts: {
+    name: 'gallerist-${rule.name}-${token}'
+    location: 'global'
+    tags: tags
+    properties: {
+      description: rule.description
+      severity: 3
+      enabled: true
+      scopes: [
+        systemTopicId
+      ]
+      evaluationFrequency: 'PT15M'
+      windowSize: 'PT1H'
+      autoMitigate: true
+      criteria: {
+        'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+        allOf: [
+          {
+            name: rule.name
+            criterionType: 'StaticThresholdCriterion'
+            metricNamespace: 'Microsoft.EventGrid/systemTopics'
+            metricName: rule.metric
+            operator: 'GreaterThan'
+            threshold: 0
+            timeAggregation: 'Total'
             dimensions: [
               {
-                name: rule.by
+                name: rule.splitBy
                 operator: 'Include'
                 values: [
                   '*'
@@ -199,48 +250,50 @@ resource logAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for ru
               }
             ]
           }
-        )
-      ]
-    }
-    actions: {
-      actionGroups: told
+        ]
+      }
+      actions: hasEmail
+        ? [
+            {
+              actionGroupId: people.id
+            }
+          ]
+        : []
     }
   }
-}]
+]
 
-// Event Grid itself counts what it gave up on.
-resource deadLetters 'Microsoft.Insights/metricAlerts@2018-03-01' = {
-  name: 'gallerist-event-dead-lettered-${token}'
+// Azure disables a log alert whose query has failed for a week, and writes it down, but tells nobody.
+resource disabledRule 'Microsoft.Insights/activityLogAlerts@2026-01-01' = {
+  name: 'gallerist-rule-disabled-${token}'
   location: 'global'
   tags: tags
   properties: {
-    description: 'Event Grid could not deliver an upload. It is in container dead-letter; the sweep finds the VHD all the same.'
-    severity: 3
+    description: 'Azure disabled a log alert, since its query failed for a week.'
     enabled: true
     scopes: [
-      systemTopicId
+      resourceGroup().id
     ]
-    evaluationFrequency: 'PT15M'
-    windowSize: 'PT1H'
-    autoMitigate: true
-    criteria: {
-      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+    condition: {
       allOf: [
         {
-          name: 'dead-lettered'
-          criterionType: 'StaticThresholdCriterion'
-          metricNamespace: 'Microsoft.EventGrid/systemTopics'
-          metricName: 'DeadLetteredCount'
-          operator: 'GreaterThan'
-          threshold: 0
-          timeAggregation: 'Total'
+          field: 'category'
+          equals: 'Administrative'
+        }
+        {
+          field: 'operationName'
+          equals: 'Microsoft.Insights/ScheduledQueryRules/disable/action'
         }
       ]
     }
-    actions: hasEmail ? [
-      {
-        actionGroupId: people.id
-      }
-    ] : []
+    actions: {
+      actionGroups: hasEmail
+        ? [
+            {
+              actionGroupId: people.id
+            }
+          ]
+        : []
+    }
   }
 }
