@@ -2,6 +2,8 @@
 // infra/README.md tells what each module is for; docs/security.md who may do what, and why.
 targetScope = 'subscription'
 
+import { actionsOfSources, directActions, imageMakerActions, operationActions, publisherActions, taggerDataActions } from 'modules/roles.bicep'
+
 @minLength(1)
 @maxLength(32)
 @description('Name of the azd environment. It is in the names and tags of everything.')
@@ -11,26 +13,32 @@ param environmentName string
 @description('The region of the function app, of the VHDs and of the galleries made here. Azure wants VHD and gallery in one.')
 param location string
 
-@description('Resource id of a gallery that exists, to publish into. One is made where this is empty.')
+@description('Tags that everything bears which can bear some, resource groups too.')
+param tags { *: string } = {}
+
+@description('Resource id of a gallery that exists, to publish into; another subscription of the tenant will do. One is made where this is empty.')
 param stagingGalleryId string = ''
 
 @description('Resource id of a gallery that exists, to promote into; another subscription of the tenant will do. One is made where this is empty.')
 param productionGalleryId string = ''
 
 @description('Resource groups, by id, whose disks, snapshots, virtual machines, images and gallery versions may be published.')
-param sourceResourceGroupIds array = []
+param sourceResourceGroupIds string[] = []
 
 @description('Which of disk, snapshot and vm may be a source. Azure wants write access to each before it makes a version of it.')
-param sourceKinds array = []
+param sourceKinds ('disk' | 'snapshot' | 'vm')[] = []
 
 @description('Let images go directly from a VHD to a version: Arm64 and Specialized ones have no other way. Azure wants listKeys on the VHD account for it.')
 param directVhd bool = false
+
+@description('Give the pipeline listKeys on the VHD account without directVhd, should Azure ask for it before it makes a managed image of a VHD.')
+param vhdListKeys bool = false
 
 @description('Let retention delete VHDs once they are published, as the catalog may ask. Without it the pipeline can delete none.')
 param deletesVhds bool = false
 
 @description('The containers for VHDs: those that the catalog names in drop and sources.')
-param vhdContainers array = [
+param vhdContainers string[] = [
   'vhds'
   'builds'
 ]
@@ -38,19 +46,20 @@ param vhdContainers array = [
 @description('Object id of a person, group or identity that uploads VHDs, asks for versions and gives verdicts.')
 param uploaderPrincipalId string = ''
 
-@allowed([
-  'User'
-  'Group'
-  'ServicePrincipal'
-])
 @description('What the uploader is.')
-param uploaderPrincipalType string = 'User'
+param uploaderPrincipalType 'User' | 'Group' | 'ServicePrincipal' = 'User'
+
+@description('Name of the Event Grid system topic that the VHD account has already, where something else made it, as Defender for Storage does. An account has one.')
+param systemTopicName string = ''
 
 @description('Make an Event Grid topic that tells what became of each run.')
 param eventsTopic bool = false
 
 @description('Client id of the Entra application that callers of the HTTP API get tokens for. Where it is given, no call without a token reaches the app.')
 param apiClientId string = ''
+
+@description('Client ids of the applications that may call with such a token, and no others may. Where none is given, any caller may that gets one.')
+param apiCallerClientIds string[] = []
 
 @description('Whom alerts write to. Nobody, where empty; the alerts are in the portal all the same.')
 param alertEmail string = ''
@@ -60,25 +69,30 @@ param alertEmail string = ''
 @description('Hours of replication after which an alert tells of a run.')
 param replicationDeadlineHours int = 6
 
-@description('Put the app into a virtual network of its own and reach storage by private endpoints.')
+@description('Put the app into a virtual network, and reach its own storage account by private endpoints. The VHD account stays open to those who sign in: Azure Compute, which reads the VHDs, passes no storage firewall.')
 param privateNetwork bool = false
 
-@description('With a private network: the public addresses and ranges that may still reach the VHD account, such as those of build agents.')
-param allowedIps array = []
+@description('With privateNetwork: id of a subnet that exists and is delegated to Microsoft.App/environments, for the app to run in. A network is made where this is empty.')
+param functionsSubnetId string = ''
+
+@description('With functionsSubnetId: id of a subnet that exists, for the private endpoints.')
+param endpointsSubnetId string = ''
+
+@description('With privateNetwork: ids of private DNS zones that exist. Zones are made where none are given.')
+param privateDnsZoneIds { blob: string, queue: string, table: string }?
+
+@description('With privateNetwork: register the private endpoints in DNS. Off, where a policy of the company does that.')
+param privateDns bool = true
 
 @description('Also add a blob trigger that Event Grid calls. The queue does without; its webhook is set up by hand (docs/deploy.md).')
 param blobTrigger bool = false
 
-@allowed([
-  2048
-  4096
-])
 @description('Memory of an instance of the app.')
-param instanceMemoryMB int = 2048
+param instanceMemoryMB 2048 | 4096 = 2048
 
 @minValue(1)
 @maxValue(1000)
-@description('How many instances the app may grow to.')
+@description('How many instances each of the functions may grow to, all HTTP functions together counting as one.')
 param maximumInstanceCount int = 40
 
 @minValue(0)
@@ -86,300 +100,446 @@ param maximumInstanceCount int = 40
 @description('Instances kept warm for the steps of runs. None, and the first step waits for a cold start of some seconds.')
 param alwaysReadyInstances int = 0
 
-@description('Spread the instances of the app over zones, in regions that can.')
+@description('Spread the instances of the app over zones, in regions that can. Azure then keeps two instances of each function warm: docs/cost.md.')
 param zoneRedundant bool = false
 
+@description('How instances change to what was deployed. Empty: as Azure does by default, which is Recreate, and ends what is under way. RollingUpdate, a preview, lets it finish.')
+param siteUpdateStrategy '' | 'Recreate' | 'RollingUpdate' = ''
+
 @description('Replication of both storage accounts. Zone redundant ones are not in every region.')
-@allowed([
-  'Standard_LRS'
-  'Standard_ZRS'
-  'Standard_GRS'
-  'Standard_GZRS'
-])
-param storageSku string = 'Standard_ZRS'
+param storageSku 'Standard_LRS' | 'Standard_ZRS' | 'Standard_GRS' | 'Standard_GZRS' = 'Standard_ZRS'
+
+@description('API versions to ask Azure Resource Manager with, where other than the code has them: of galleries, of managed images and virtual machines, of disks and snapshots.')
+param apiVersions { gallery: string?, compute: string?, disk: string? } = {}
 
 @minValue(30)
 @maxValue(730)
 @description('Days that logs are kept.')
 param logRetentionDays int = 90
 
-var token = toLower(uniqueString(subscription().id, environmentName, location))
-var tags = {
+func partOf(id string, n int) string => toLower(split(id, '/')[?n] ?? '')
+
+func isGroup(id string) bool =>
+  length(split(id, '/')) == 5 && partOf(id, 1) == 'subscriptions' && isGuid(partOf(id, 2)) && partOf(id, 3) == 'resourcegroups' && !empty(partOf(
+    id,
+    4
+  ))
+
+func isGallery(id string) bool =>
+  length(split(id, '/')) == 9 && isGroup(groupOf(id)) && partOf(id, 6) == 'microsoft.compute' && partOf(id, 7) == 'galleries' && !empty(partOf(
+    id,
+    8
+  ))
+
+func isGuid(text string) bool =>
+  length(text) == 36 && length(split(text, '-')) == 5 && madeOf(toLower(text), '0123456789abcdef-')
+
+func madeOf(text string, letters string) bool =>
+  empty(filter(range(0, length(text)), i => !contains(letters, substring(text, i, 1))))
+
+func isContainer(name string) bool =>
+  length(name) >= 3 && length(name) <= 63 && madeOf(name, 'abcdefghijklmnopqrstuvwxyz0123456789-') && !startsWith(
+    name,
+    '-'
+  ) && !endsWith(name, '-') && !contains(name, '--')
+
+// The id of the resource group that a resource is in. In lower case, so that one group spelt twice is one.
+func groupOf(id string) string => toLower(split(id, '/providers/')[0])
+
+// Each names the parameter and what mends it. A deployment with one is refused before anything is made.
+var galleryForm = 'is not the resource id of a gallery: /subscriptions/ID/resourceGroups/NAME/providers/Microsoft.Compute/galleries/NAME'
+var reserved = [
+  'rejected'
+  'dead-letter'
+]
+var faults = filter(
+  concat(
+    [
+      empty(stagingGalleryId) || isGallery(stagingGalleryId)
+        ? ''
+        : 'stagingGalleryId: ${stagingGalleryId} ${galleryForm}'
+      empty(productionGalleryId) || isGallery(productionGalleryId)
+        ? ''
+        : 'productionGalleryId: ${productionGalleryId} ${galleryForm}'
+      !empty(stagingGalleryId) && toLower(stagingGalleryId) == toLower(productionGalleryId)
+        ? 'productionGalleryId: is stagingGalleryId; promotion wants a gallery of its own'
+        : ''
+      !empty(sourceKinds) && empty(sourceResourceGroupIds)
+        ? 'sourceKinds: give sourceResourceGroupIds with it, the resource groups that these may be in'
+        : ''
+      empty(vhdContainers) ? 'vhdContainers: name at least one, a container that VHDs are uploaded to' : ''
+      length(union(vhdContainers, vhdContainers)) == length(vhdContainers)
+        ? ''
+        : 'vhdContainers: names one container twice'
+      empty(uploaderPrincipalId) || isGuid(uploaderPrincipalId)
+        ? ''
+        : 'uploaderPrincipalId: ${uploaderPrincipalId} is not an object id, such as az ad signed-in-user show --query id prints'
+      empty(apiClientId) || isGuid(apiClientId)
+        ? ''
+        : 'apiClientId: ${apiClientId} is not the client id of an application'
+      !empty(apiCallerClientIds) && empty(apiClientId)
+        ? 'apiCallerClientIds: give apiClientId with it, the application that they get tokens for'
+        : ''
+      empty(alertEmail) || contains(alertEmail, '@') ? '' : 'alertEmail: ${alertEmail} is not an email address'
+      !privateNetwork && !(empty(functionsSubnetId) && empty(endpointsSubnetId) && privateDnsZoneIds == null && privateDns)
+        ? 'privateNetwork: set it to true, or leave functionsSubnetId, endpointsSubnetId, privateDnsZoneIds and privateDns out'
+        : ''
+      empty(functionsSubnetId) == empty(endpointsSubnetId)
+        ? ''
+        : 'functionsSubnetId, endpointsSubnetId: give both, subnets of one network, or neither'
+      empty(functionsSubnetId) || partOf(functionsSubnetId, 9) == 'subnets'
+        ? ''
+        : 'functionsSubnetId: ${functionsSubnetId} is not the resource id of a subnet'
+      empty(endpointsSubnetId) || partOf(endpointsSubnetId, 9) == 'subnets'
+        ? ''
+        : 'endpointsSubnetId: ${endpointsSubnetId} is not the resource id of a subnet'
+      !privateDns && privateDnsZoneIds != null
+        ? 'privateDnsZoneIds: leave it out, or set privateDns to true: without it nothing is registered there'
+        : ''
+      zoneRedundant && !endsWith(storageSku, 'ZRS')
+        ? 'zoneRedundant: set storageSku to Standard_ZRS or Standard_GZRS with it; Azure wants the app\'s own storage in all zones'
+        : ''
+    ],
+    map(
+      filter(sourceResourceGroupIds, id => !isGroup(id)),
+      id => 'sourceResourceGroupIds: ${id} is not the id of a resource group: /subscriptions/ID/resourceGroups/NAME'
+    ),
+    map(
+      filter(vhdContainers, name => contains(reserved, name)),
+      name => 'vhdContainers: ${name} is kept for what could not be taken; name another container'
+    ),
+    map(
+      filter(vhdContainers, name => !isContainer(name)),
+      name => 'vhdContainers: ${name} is not the name of a container: 3 to 63 small letters, digits and single hyphens'
+    ),
+    map(
+      filter(apiCallerClientIds, id => !isGuid(id)),
+      id => 'apiCallerClientIds: ${id} is not the client id of an application'
+    )
+  ),
+  fault => !empty(fault)
+)
+
+var token = empty(faults)
+  ? toLower(uniqueString(subscription().id, environmentName, location))
+  : fail('Nothing was deployed. ${join(faults, '. ')}.')
+var allTags = union(tags, {
   'azd-env-name': environmentName
-}
+})
 var makesStaging = empty(stagingGalleryId)
 var makesProduction = empty(productionGalleryId)
 var imagesGroupName = 'rg-${environmentName}-images'
-var stagingId = makesStaging ? '${subscription().id}/resourceGroups/${imagesGroupName}/providers/Microsoft.Compute/galleries/galStaging_${token}' : stagingGalleryId
-var productionId = makesProduction ? '${subscription().id}/resourceGroups/${imagesGroupName}/providers/Microsoft.Compute/galleries/galProduction_${token}' : productionGalleryId
-// The subscriptions that hold galleries.
-var subscriptionIds = union(
-  [
-    makesStaging ? subscription().subscriptionId : split(stagingGalleryId, '/')[2]
-  ],
-  [
-    makesProduction ? subscription().subscriptionId : split(productionGalleryId, '/')[2]
-  ]
-)
+var imagesGroupId = '${subscription().id}/resourceGroups/${imagesGroupName}'
+var stagingId = makesStaging
+  ? '${imagesGroupId}/providers/Microsoft.Compute/galleries/galStaging_${token}'
+  : stagingGalleryId
+var productionId = makesProduction
+  ? '${imagesGroupId}/providers/Microsoft.Compute/galleries/galProduction_${token}'
+  : productionGalleryId
+// Each group and each subscription once, however often it is named: a role is made and assigned there once.
+var galleryGroupIds = union([groupOf(stagingId)], [groupOf(productionId)])
+var sourceGroupIds = union(map(sourceResourceGroupIds, id => toLower(id)), [])
+var subscriptionIds = union([toLower(subscription().subscriptionId)], [partOf(stagingId, 2)], [partOf(productionId, 2)])
+var appStorageName = 'st${token}app'
+var vhdStorageName = 'st${token}vhd'
+var packageContainer = 'app-package'
+var applicationInsightsName = 'appi-${token}'
+var makesNetwork = privateNetwork && empty(functionsSubnetId)
+var networkId = '${appGroup.id}/providers/Microsoft.Network/virtualNetworks/vnet-${token}'
 
-resource appGroup 'Microsoft.Resources/resourceGroups@2024-03-01' = {
+resource appGroup 'Microsoft.Resources/resourceGroups@2025-03-01' = {
   name: 'rg-${environmentName}'
   location: location
-  tags: tags
+  tags: allTags
 }
 
-// Galleries and managed images live apart from the app: the app goes and comes back, published images stay.
-resource imagesGroup 'Microsoft.Resources/resourceGroups@2024-03-01' = if (makesStaging || makesProduction) {
+// Managed images, and the galleries made here, live apart from the app: the app goes and comes back, published images
+// stay. Azure makes a managed image of a VHD only in the subscription of its account, so this group is always in it.
+resource imagesGroup 'Microsoft.Resources/resourceGroups@2025-03-01' = {
   name: imagesGroupName
   location: location
-  tags: tags
+  tags: allTags
 }
 
 module identity 'modules/identity.bicep' = {
-  name: 'identity'
   scope: appGroup
   params: {
     name: 'id-${token}'
     location: location
-    tags: tags
+    tags: allTags
   }
 }
 
 module monitoring 'modules/monitoring.bicep' = {
-  name: 'monitoring'
   scope: appGroup
   params: {
     token: token
+    applicationInsightsName: applicationInsightsName
     location: location
-    tags: tags
+    tags: allTags
     retentionDays: logRetentionDays
     appPrincipalId: identity.outputs.principalId
   }
 }
 
-module network 'modules/network.bicep' = if (privateNetwork) {
-  name: 'network'
+module network 'modules/network.bicep' = if (makesNetwork) {
   scope: appGroup
   params: {
     token: token
     location: location
-    tags: tags
+    tags: allTags
   }
 }
 
 module appStorage 'modules/app-storage.bicep' = {
-  name: 'app-storage'
   scope: appGroup
   params: {
-    name: 'st${token}app'
+    name: appStorageName
+    packageContainer: packageContainer
     location: location
-    tags: tags
+    tags: allTags
     sku: storageSku
     appPrincipalId: identity.outputs.principalId
     workspaceId: monitoring.outputs.workspaceId
     privateNetwork: privateNetwork
     blobTrigger: blobTrigger
+  }
+}
+
+// Built-in roles let write tags only those who may also write and delete blobs, or their owner.
+module taggerRole 'modules/role.bicep' = {
+  params: {
+    name: guid(subscription().id, token, 'tagger')
+    roleName: 'Gallerist VHD reader and tagger (${environmentName}-${token})'
+    roleDescription: 'Reads blobs, and finds and sets their index tags; writes none.'
+    dataActions: taggerDataActions(deletesVhds)
+    assignableScope: appGroup.id
+  }
+}
+
+module directRole 'modules/role.bicep' = if (directVhd || vhdListKeys) {
+  params: {
+    name: guid(subscription().id, token, 'direct')
+    roleName: 'Gallerist direct VHD (${environmentName}-${token})'
+    roleDescription: 'What Azure asks of whoever makes a version directly from a VHD. The account refuses its keys all the same.'
+    actions: directActions
+    assignableScope: appGroup.id
   }
 }
 
 module vhdStorage 'modules/vhd-storage.bicep' = {
-  name: 'vhd-storage'
   scope: appGroup
   params: {
-    name: 'st${token}vhd'
+    name: vhdStorageName
     location: location
-    tags: tags
+    tags: allTags
     sku: storageSku
     vhdContainers: vhdContainers
     appPrincipalId: identity.outputs.principalId
-    taggerRoleId: roles.outputs.taggerRoleId
-    directRoleId: roles.outputs.directRoleId
-    directVhd: directVhd
+    taggerRoleId: taggerRole.outputs.id
+    directRoleId: directVhd || vhdListKeys ? directRole!.outputs.id : ''
     blobTrigger: blobTrigger
     uploaderPrincipalId: uploaderPrincipalId
     uploaderPrincipalType: uploaderPrincipalType
     workspaceId: monitoring.outputs.workspaceId
-    privateNetwork: privateNetwork
-    allowedIps: allowedIps
   }
 }
 
 module privateEndpoints 'modules/private-endpoints.bicep' = if (privateNetwork) {
-  name: 'private-endpoints'
   scope: appGroup
   params: {
     location: location
-    tags: tags
-    networkName: 'vnet-${token}'
-    accounts: [
-      appStorage.outputs.name
-      vhdStorage.outputs.name
-    ]
+    tags: allTags
+    subnetId: makesNetwork ? '${networkId}/subnets/endpoints' : endpointsSubnetId
+    storageName: appStorageName
+    registers: privateDns
+    zoneIds: privateDnsZoneIds
   }
   dependsOn: [
+    appStorage
     network
   ]
 }
 
-module uploads 'modules/uploads.bicep' = {
-  name: 'uploads'
+module systemTopic 'modules/system-topic.bicep' = {
   scope: appGroup
   params: {
-    name: 'evgst-${token}'
+    name: empty(systemTopicName) ? 'evgst-${token}' : systemTopicName
     location: location
-    tags: tags
-    storageName: vhdStorage.outputs.name
+    tags: allTags
+    storageName: vhdStorageName
     workspaceId: monitoring.outputs.workspaceId
+  }
+  dependsOn: [
+    privateEndpoints
+    vhdStorage
+  ]
+}
+
+module uploadAccess 'modules/upload-access.bicep' = {
+  scope: appGroup
+  params: {
+    storageName: vhdStorageName
+    topicPrincipalId: systemTopic.outputs.principalId
   }
 }
 
+// Event Grid tries its rights on the dead-letter container when a subscription is saved, and Azure heeds a new role
+// assignment only after a while. So this comes last: the app is made in between.
+module uploads 'modules/uploads.bicep' = {
+  scope: appGroup
+  params: {
+    topicName: systemTopic.outputs.name
+    storageName: vhdStorageName
+  }
+  dependsOn: [
+    alerts
+    functionApp
+    uploadAccess
+  ]
+}
+
 module announcements 'modules/announcements.bicep' = if (eventsTopic) {
-  name: 'announcements'
   scope: appGroup
   params: {
     name: 'evgt-${token}'
     location: location
-    tags: tags
+    tags: allTags
     appPrincipalId: identity.outputs.principalId
   }
 }
 
 module staging 'modules/gallery.bicep' = if (makesStaging) {
-  name: 'gallery-staging'
   scope: imagesGroup
   params: {
     name: 'galStaging_${token}'
     location: location
-    tags: tags
+    tags: allTags
     purpose: 'Versions as they are published, before they have proven themselves.'
   }
 }
 
 module production 'modules/gallery.bicep' = if (makesProduction) {
-  name: 'gallery-production'
   scope: imagesGroup
   params: {
     name: 'galProduction_${token}'
     location: location
-    tags: tags
+    tags: allTags
     purpose: 'Versions that were promoted.'
   }
 }
 
-module roles 'modules/roles.bicep' = {
-  name: 'roles'
-  params: {
-    environmentName: environmentName
-    token: token
-    publisherScopes: union(
-      [
-        split(stagingId, '/providers/')[0]
-      ],
-      [
-        split(productionId, '/providers/')[0]
-      ]
-    )
-    sourceScopes: sourceResourceGroupIds
-    sourceKinds: sourceKinds
-    storageScope: appGroup.id
-    directVhd: directVhd
-    deletesVhds: deletesVhds
-    subscriptionIds: subscriptionIds
+// One role a scope, made in the subscription of that scope: Azure takes no scope out of a role that is assigned there.
+module operationsAccess 'modules/role-on-subscription.bicep' = [
+  for id in subscriptionIds: {
+    scope: subscription(id)
+    params: {
+      name: guid(id, token, 'operations')
+      roleName: 'Gallerist operation status of ${id} (${environmentName}-${token})'
+      roleDescription: 'Reads what became of operations of Microsoft.Compute.'
+      actions: operationActions
+      principalId: identity.outputs.principalId
+    }
   }
-  dependsOn: [
-    imagesGroup
-  ]
-}
+]
 
-module operationsAccess 'modules/subscription-access.bicep' = [for (id, i) in subscriptionIds: {
-  name: 'access-operations-${i}'
-  scope: subscription(id)
+module imageMakerAccess 'modules/role-on-group.bicep' = {
   params: {
-    roleId: roles.outputs.operationsRoleId
-    principalId: identity.outputs.principalId
-  }
-}]
-
-module stagingAccess 'modules/group-access.bicep' = {
-  name: 'access-staging'
-  scope: resourceGroup(split(stagingId, '/')[2], split(stagingId, '/')[4])
-  params: {
-    roleId: roles.outputs.publisherRoleId
+    name: guid(imagesGroupId, token, 'image-maker')
+    roleName: 'Gallerist image maker of ${imagesGroupName} (${environmentName}-${token})'
+    roleDescription: 'Makes managed images of VHDs, and takes its own away.'
+    actions: imageMakerActions
+    groupName: imagesGroup.name
     principalId: identity.outputs.principalId
   }
 }
 
-// Both galleries may be in one group: the assignment is the same then, by its name too, so one after the other.
-module productionAccess 'modules/group-access.bicep' = {
-  name: 'access-production'
-  scope: resourceGroup(split(productionId, '/')[2], split(productionId, '/')[4])
-  params: {
-    roleId: roles.outputs.publisherRoleId
-    principalId: identity.outputs.principalId
+module galleryAccess 'modules/role-on-group.bicep' = [
+  for id in galleryGroupIds: {
+    scope: subscription(partOf(id, 2))
+    params: {
+      name: guid(id, token, 'publisher')
+      roleName: 'Gallerist publisher of ${partOf(id, 4)} in ${partOf(id, 2)} (${environmentName}-${token})'
+      roleDescription: 'Makes image definitions and image versions, and takes its own away.'
+      actions: publisherActions
+      groupName: partOf(id, 4)
+      principalId: identity.outputs.principalId
+    }
+    dependsOn: [
+      imagesGroup
+    ]
   }
-  dependsOn: [
-    stagingAccess
-  ]
-}
+]
 
-module sourceAccess 'modules/group-access.bicep' = [for (id, i) in sourceResourceGroupIds: {
-  name: 'access-source-${i}'
-  scope: resourceGroup(split(id, '/')[2], split(id, '/')[4])
-  params: {
-    roleId: roles.outputs.sourceRoleId
-    principalId: identity.outputs.principalId
+module sourceAccess 'modules/role-on-group.bicep' = [
+  for id in sourceGroupIds: {
+    scope: subscription(partOf(id, 2))
+    params: {
+      name: guid(id, token, 'source')
+      roleName: 'Gallerist source of ${partOf(id, 4)} in ${partOf(id, 2)} (${environmentName}-${token})'
+      roleDescription: 'Makes versions of disks, snapshots, virtual machines, images and gallery versions.'
+      actions: actionsOfSources(sourceKinds)
+      groupName: partOf(id, 4)
+      principalId: identity.outputs.principalId
+    }
   }
-}]
+]
 
 module functionApp 'modules/function-app.bicep' = {
-  name: 'function-app'
   scope: appGroup
   params: {
     name: 'func-${token}'
     location: location
-    tags: tags
+    tags: allTags
     identityId: identity.outputs.id
     identityClientId: identity.outputs.clientId
-    appStorageName: appStorage.outputs.name
-    packageContainer: appStorage.outputs.packageContainer
-    vhdStorageName: vhdStorage.outputs.name
-    vhdContainer: vhdContainers[0]
+    appStorageName: appStorageName
+    packageContainer: packageContainer
+    vhdStorageName: vhdStorageName
+    vhdContainer: vhdContainers[?0] ?? ''
+    managedImageGroupId: imagesGroup.id
     blobTrigger: blobTrigger
     directVhd: directVhd
-    applicationInsightsName: monitoring.outputs.applicationInsightsName
+    applicationInsightsName: applicationInsightsName
+    tellsEvents: eventsTopic
     eventsEndpoint: eventsTopic ? announcements!.outputs.endpoint : ''
     apiClientId: apiClientId
-    subnetId: privateNetwork ? network!.outputs.functionsSubnetId : ''
+    apiCallerClientIds: apiCallerClientIds
+    apiVersions: apiVersions
+    subnetId: makesNetwork ? '${networkId}/subnets/functions' : functionsSubnetId
     instanceMemoryMB: instanceMemoryMB
     maximumInstanceCount: maximumInstanceCount
     alwaysReadyInstances: alwaysReadyInstances
     zoneRedundant: zoneRedundant
+    siteUpdateStrategy: siteUpdateStrategy
   }
   dependsOn: [
+    appStorage
+    monitoring
+    network
     privateEndpoints
+    vhdStorage
   ]
 }
 
 module alerts 'modules/alerts.bicep' = {
-  name: 'alerts'
   scope: appGroup
   params: {
     token: token
     location: location
-    tags: tags
+    tags: allTags
     workspaceId: monitoring.outputs.workspaceId
-    systemTopicId: uploads.outputs.systemTopicId
+    systemTopicId: systemTopic.outputs.id
     email: alertEmail
     replicationDeadlineHours: replicationDeadlineHours
   }
 }
 
 module workbook 'modules/workbook.bicep' = {
-  name: 'workbook'
   scope: appGroup
   params: {
     location: location
-    tags: tags
+    tags: allTags
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -392,4 +552,28 @@ output GALLERIST_STORAGE string = vhdStorage.outputs.blobEndpoint
 output STORAGE_ACCOUNT string = vhdStorage.outputs.name
 output STAGING_GALLERY_ID string = stagingId
 output PRODUCTION_GALLERY_ID string = productionId
+output MANAGED_IMAGE_GROUP_ID string = imagesGroup.id
 output WORKSPACE_ID string = monitoring.outputs.workspaceId
+
+// What infra/remove-unused.sh goes by: what this deployment has no more, it takes away.
+output NAMES_END_WITH string = token
+output ROLE_NAMES_END_WITH string = '(${environmentName}-${token})'
+output PIPELINE_PRINCIPAL_ID string = identity.outputs.principalId
+output OPTIONS_ON string[] = concat(
+  blobTrigger ? ['blobTrigger'] : [],
+  eventsTopic ? ['eventsTopic'] : [],
+  makesNetwork ? ['network'] : [],
+  privateNetwork ? ['privateNetwork'] : [],
+  privateNetwork && privateDns && privateDnsZoneIds == null ? ['privateDnsZones'] : []
+)
+output UPLOADER_IN_USE string = uploaderPrincipalId
+output ROLES_IN_USE string[] = concat(
+  [
+    guid(subscription().id, token, 'tagger')
+    guid(imagesGroupId, token, 'image-maker')
+  ],
+  directVhd || vhdListKeys ? [guid(subscription().id, token, 'direct')] : [],
+  map(subscriptionIds, id => guid(id, token, 'operations')),
+  map(galleryGroupIds, id => guid(id, token, 'publisher')),
+  map(sourceGroupIds, id => guid(id, token, 'source'))
+)

@@ -1,13 +1,12 @@
 // The topic that tells others what became of a run. It takes CloudEvents from the pipeline's identity, and no key.
 param name string
 param location string
-param tags object
+param tags { *: string }
 param appPrincipalId string
 
 var eventGridDataSender = 'd5a91429-5739-47e2-a06b-3470a27159e7'
 
 resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {
-  // checkov:skip=CKV_AZURE_193: the app calls it, and only the app may: local auth is off, one identity has the sender role
   name: name
   location: location
   tags: tags

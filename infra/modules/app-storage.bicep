@@ -1,14 +1,13 @@
 // The Functions host's own account: its leases and timers, its keys, and the package it runs.
 param name string
+param packageContainer string
 param location string
-param tags object
+param tags { *: string }
 param sku string
 param appPrincipalId string
 param workspaceId string
 param privateNetwork bool
 param blobTrigger bool
-
-var packageContainerName = 'app-package'
 
 // Microsoft's page on identity-based connections asks for Blob Data Owner on the host's account. The table takes
 // diagnostic events. Only a blob trigger keeps a queue here.
@@ -23,17 +22,17 @@ var roles = union(
       why: 'Diagnostic events of the Functions host'
     }
   ],
-  blobTrigger ? [
-    {
-      id: '974c5e8b-45b9-4653-ba55-5f855dd0fb88' // Storage Queue Data Contributor
-      why: 'The queue of the blob trigger'
-    }
-  ] : []
+  blobTrigger
+    ? [
+        {
+          id: '974c5e8b-45b9-4653-ba55-5f855dd0fb88' // Storage Queue Data Contributor
+          why: 'The queue of the blob trigger'
+        }
+      ]
+    : []
 )
 
-resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
-  // checkov:skip=CKV_AZURE_35: denied with privateNetwork; without one there is no network to allow, and every call signs in
-  // checkov:skip=CKV_AZURE_206: the sku is a parameter, Standard_ZRS where nobody says otherwise
+resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   name: name
   location: location
   tags: tags
@@ -52,6 +51,11 @@ resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
     networkAcls: {
       bypass: 'AzureServices'
       defaultAction: privateNetwork ? 'Deny' : 'Allow'
+    }
+    // Keys and account SAS are refused. Policies of companies ask all the same that a SAS would not live for ever.
+    sasPolicy: {
+      expirationAction: 'Log'
+      sasExpirationPeriod: '00.01:00:00'
     }
     encryption: {
       keySource: 'Microsoft.Storage'
@@ -73,7 +77,7 @@ resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   }
 }
 
-resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2024-01-01' = {
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' = {
   parent: account
   name: 'default'
   properties: {
@@ -88,25 +92,28 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2024-01-01' = {
   }
 }
 
-resource packageContainer 'Microsoft.Storage/storageAccounts/blobServices/containers@2024-01-01' = {
+resource packages 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' = {
   parent: blobs
-  name: packageContainerName
+  name: packageContainer
   properties: {
     publicAccess: 'None'
   }
 }
 
-resource hostMay 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for role in roles: {
-  name: guid(account.id, appPrincipalId, role.id)
-  scope: account
-  properties: {
-    principalId: appPrincipalId
-    principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role.id)
-    description: role.why
+resource hostMay 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for role in roles: {
+    name: guid(account.id, appPrincipalId, role.id)
+    scope: account
+    properties: {
+      principalId: appPrincipalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', role.id)
+      description: role.why
+    }
   }
-}]
+]
 
+#disable-next-line use-recent-api-versions // the newest one that diagnostic settings of this shape have
 resource blobLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'writes'
   scope: blobs
@@ -124,6 +131,3 @@ resource blobLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
     ]
   }
 }
-
-output name string = account.name
-output packageContainer string = packageContainer.name

@@ -1,29 +1,38 @@
 // The function app, on Flex Consumption. No setting holds a secret: all that it reaches, it reaches as its identity.
 param name string
 param location string
-param tags object
+param tags { *: string }
 param identityId string
 param identityClientId string
 param appStorageName string
 param packageContainer string
 param vhdStorageName string
 param vhdContainer string
+param managedImageGroupId string
 param blobTrigger bool
 param directVhd bool
 param applicationInsightsName string
+param tellsEvents bool
 param eventsEndpoint string
 param apiClientId string
+param apiCallerClientIds string[]
+param apiVersions { gallery: string?, compute: string?, disk: string? }
 param subnetId string
 param instanceMemoryMB int
 param maximumInstanceCount int
 param alwaysReadyInstances int
 param zoneRedundant bool
+param siteUpdateStrategy '' | 'Recreate' | 'RollingUpdate'
 
-resource appStorage 'Microsoft.Storage/storageAccounts@2024-01-01' existing = {
+// With zones Azure takes no smaller number of instances that are kept warm ("Reliability in Azure Functions").
+var fewestReady = zoneRedundant ? 2 : 1
+var signsIn = !empty(apiClientId)
+
+resource appStorage 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
   name: appStorageName
 }
 
-resource vhdStorage 'Microsoft.Storage/storageAccounts@2024-01-01' existing = {
+resource vhdStorage 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
   name: vhdStorageName
 }
 
@@ -31,9 +40,7 @@ resource applicationInsights 'Microsoft.Insights/components@2020-02-02' existing
   name: applicationInsightsName
 }
 
-resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_225: a parameter, zoneRedundant: not every region has it, and a run outlives its instance anyway
-  // checkov:skip=CKV_AZURE_212: Flex Consumption scales from nothing; alwaysReadyInstances keeps some warm
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: 'plan-${name}'
   location: location
   tags: tags
@@ -48,11 +55,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-04-01' = {
   }
 }
 
-resource app 'Microsoft.Web/sites@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_17: callers of the HTTP API show a function key, or a token with apiClientId; they have no certificates
-  // checkov:skip=CKV_AZURE_222: build systems call the HTTP API from outside; requests can come by queue instead
-  // checkov:skip=CKV_AZURE_213: Flex Consumption has no health check path; the alert no-sweep tells of an app that is down
-  // checkov:skip=CKV_AZURE_212: Flex Consumption scales from nothing; alwaysReadyInstances keeps some warm
+resource app 'Microsoft.Web/sites@2025-03-01' = {
   name: name
   location: location
   tags: union(tags, {
@@ -70,75 +73,88 @@ resource app 'Microsoft.Web/sites@2024-04-01' = {
     httpsOnly: true
     publicNetworkAccess: 'Enabled'
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
-    functionAppConfig: {
-      deployment: {
-        storage: {
-          type: 'blobContainer'
-          value: '${appStorage.properties.primaryEndpoints.blob}${packageContainer}'
-          authentication: {
-            type: 'UserAssignedIdentity'
-            userAssignedIdentityResourceId: identityId
+    functionAppConfig: union(
+      {
+        deployment: {
+          storage: {
+            type: 'blobContainer'
+            value: '${appStorage.properties.primaryEndpoints.blob}${packageContainer}'
+            authentication: {
+              type: 'UserAssignedIdentity'
+              userAssignedIdentityResourceId: identityId
+            }
           }
         }
-      }
-      runtime: {
-        name: 'python'
-        version: '3.13'
-      }
-      scaleAndConcurrency: {
-        instanceMemoryMB: instanceMemoryMB
-        maximumInstanceCount: maximumInstanceCount
-        // Flex scales each queue's function by itself. Steps are what runs wait for, so they are what is kept warm.
-        // A blob trigger of Event Grid has nothing that would start its first instance.
-        alwaysReady: union(
-          alwaysReadyInstances == 0 ? [] : [
-            {
-              name: 'function:take_step'
-              instanceCount: alwaysReadyInstances
+        runtime: {
+          name: 'python'
+          version: '3.13'
+        }
+        scaleAndConcurrency: {
+          instanceMemoryMB: instanceMemoryMB
+          maximumInstanceCount: maximumInstanceCount
+          // Flex scales each queue's function by itself. Steps are what runs wait for, so they are what is kept warm.
+          // A blob trigger of Event Grid has nothing that would start its first instance.
+          alwaysReady: concat(
+            alwaysReadyInstances == 0
+              ? []
+              : [
+                  {
+                    name: 'function:take_step'
+                    instanceCount: max(alwaysReadyInstances, fewestReady)
+                  }
+                ],
+            blobTrigger
+              ? [
+                  {
+                    name: 'blob'
+                    instanceCount: fewestReady
+                  }
+                ]
+              : []
+          )
+        }
+      },
+      // Not said unless asked for: the types of this API version do not have it ("Site updates", Flex Consumption).
+      empty(siteUpdateStrategy)
+        ? {}
+        : {
+            siteUpdateStrategy: {
+              type: siteUpdateStrategy
             }
-          ],
-          blobTrigger ? [
-            {
-              name: 'blob'
-              instanceCount: 1
-            }
-          ] : []
-        )
-      }
-    }
+          }
+    )
+    // Flex Consumption refuses settings of other plans, ftpsState among them. FTP takes no password, see below.
     siteConfig: {
       minTlsVersion: '1.2'
-      ftpsState: 'Disabled'
-      http20Enabled: true
     }
   }
 }
 
 // Deployment signs in: neither FTP nor the deployment endpoint takes a user name and a password.
-resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {
+// One change of the app after the other, here and below: Azure answers two at once with a conflict.
+resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
   name: 'ftp'
   properties: {
     allow: false
   }
+  dependsOn: [
+    settings
+  ]
 }
 
-resource noDeployPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2024-04-01' = {
+resource noDeployPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
   parent: app
   name: 'scm'
   properties: {
     allow: false
   }
+  dependsOn: [
+    noFtpPassword
+  ]
 }
 
-resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
-  // checkov:skip=CKV_AZURE_13: these are app settings or sign-in itself; sign-in comes with apiClientId
-  // checkov:skip=CKV_AZURE_63: not a setting of this resource; Application Insights has every request
-  // checkov:skip=CKV_AZURE_65: not a setting of this resource; details are for the log, not for callers
-  // checkov:skip=CKV_AZURE_66: not a setting of this resource; Application Insights has every request
-  // checkov:skip=CKV_AZURE_80: there is no .NET here
-  // checkov:skip=CKV_AZURE_88: Flex Consumption mounts no Azure Files, and Azure Files wants a key
-  // checkov:skip=CKV_AZURE_222: not a setting of this resource
+resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: app
   name: 'appsettings'
   properties: union(
@@ -165,6 +181,10 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
       AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential'
       ARM_ENDPOINT: environment().resourceManager
       ARM_AUDIENCE: environment().resourceManager
+      GALLERY_API_VERSION: apiVersions.?gallery ?? '2024-03-03'
+      COMPUTE_API_VERSION: apiVersions.?compute ?? '2024-03-01'
+      DISK_API_VERSION: apiVersions.?disk ?? '2023-10-02'
+      MANAGED_IMAGE_GROUP_ID: managedImageGroupId
       CATALOG: 'catalog.yaml'
       SWEEP_SCHEDULE: '0 */5 * * * *'
       PROMOTION_SCHEDULE: '0 0 2 * * *'
@@ -176,68 +196,86 @@ resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
       RUN_DEADLINE_SECONDS: '86400'
       SWEEP_GRACE_SECONDS: '120'
     },
-    directVhd ? {
-      VHD_STORAGE_ACCOUNT_ID: vhdStorage.id
-    } : {},
-    empty(eventsEndpoint) ? {} : {
-      EVENTS_ENDPOINT: eventsEndpoint
-    },
-    empty(apiClientId) ? {} : {
-      API_SIGN_IN: 'entra'
-    },
-    blobTrigger ? {
-      VHD_BLOB_TRIGGER: 'EventGrid'
-      VHD_CONTAINER: vhdContainer
-    } : {}
+    directVhd
+      ? {
+          VHD_STORAGE_ACCOUNT_ID: vhdStorage.id
+        }
+      : {},
+    tellsEvents
+      ? {
+          EVENTS_ENDPOINT: eventsEndpoint
+        }
+      : {},
+    empty(apiClientId)
+      ? {}
+      : {
+          API_SIGN_IN: 'entra'
+        },
+    blobTrigger
+      ? {
+          VHD_BLOB_TRIGGER: 'EventGrid'
+          VHD_CONTAINER: vhdContainer
+        }
+      : {}
   )
 }
 
 // The door before the HTTP API, for those who have an Entra application: calls without its token end here, and the
-// app then asks for no key (API_SIGN_IN).
-resource signIn 'Microsoft.Web/sites/config@2024-04-01' = if (!empty(apiClientId)) {
-  // checkov:skip=CKV_AZURE_13: these are app settings or sign-in itself; sign-in comes with apiClientId
-  // checkov:skip=CKV_AZURE_63: not a setting of this resource; Application Insights has every request
-  // checkov:skip=CKV_AZURE_65: not a setting of this resource; details are for the log, not for callers
-  // checkov:skip=CKV_AZURE_66: not a setting of this resource; Application Insights has every request
-  // checkov:skip=CKV_AZURE_80: there is no .NET here
-  // checkov:skip=CKV_AZURE_88: Flex Consumption mounts no Azure Files, and Azure Files wants a key
-  // checkov:skip=CKV_AZURE_222: not a setting of this resource
+// app then asks for no key (API_SIGN_IN). Said either way: what is left out would stay as it was.
+resource signIn 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: app
   name: 'authsettingsV2'
-  properties: {
-    platform: {
-      enabled: true
-    }
-    globalValidation: {
-      requireAuthentication: true
-      unauthenticatedClientAction: 'Return401'
-    }
-    httpSettings: {
-      requireHttps: true
-    }
-    identityProviders: {
-      azureActiveDirectory: {
-        enabled: true
-        registration: {
-          clientId: apiClientId
-          openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
-        }
-        validation: {
-          allowedAudiences: [
-            apiClientId
-            'api://${apiClientId}'
-          ]
+  properties: union(
+    {
+      platform: {
+        enabled: signsIn
+      }
+      globalValidation: {
+        requireAuthentication: signsIn
+        unauthenticatedClientAction: signsIn ? 'Return401' : 'AllowAnonymous'
+        // Event Grid calls the blob trigger with a key of the Functions host, and has no token.
+        excludedPaths: blobTrigger ? ['/runtime/webhooks/blobs'] : []
+      }
+      httpSettings: {
+        requireHttps: true
+      }
+      login: {
+        tokenStore: {
+          enabled: false
         }
       }
-    }
-    login: {
-      tokenStore: {
-        enabled: false
-      }
-    }
-  }
+    },
+    signsIn
+      ? {
+          identityProviders: {
+            azureActiveDirectory: {
+              enabled: true
+              registration: {
+                clientId: apiClientId
+                openIdIssuer: '${environment().authentication.loginEndpoint}${tenant().tenantId}/v2.0'
+              }
+              validation: union(
+                {
+                  allowedAudiences: [
+                    apiClientId
+                    'api://${apiClientId}'
+                  ]
+                },
+                empty(apiCallerClientIds)
+                  ? {}
+                  : {
+                      defaultAuthorizationPolicy: {
+                        allowedApplications: apiCallerClientIds
+                      }
+                    }
+              )
+            }
+          }
+        }
+      : {}
+  )
   dependsOn: [
-    settings
+    noDeployPassword
   ]
 }
 

@@ -1,13 +1,14 @@
 // Where logs go. Neither the workspace nor Application Insights takes a key: what writes signs in.
 param token string
+param applicationInsightsName string
 param location string
-param tags object
+param tags { *: string }
 param retentionDays int
 param appPrincipalId string
 
 var monitoringMetricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
 
-resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-02-01' = {
   name: 'log-${token}'
   location: location
   tags: tags
@@ -24,7 +25,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2023-09-01' = {
 }
 
 resource applicationInsights 'Microsoft.Insights/components@2020-02-02' = {
-  name: 'appi-${token}'
+  name: applicationInsightsName
   location: location
   tags: tags
   kind: 'web'
@@ -48,4 +49,3 @@ resource appMayPublish 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 output workspaceId string = workspace.id
-output applicationInsightsName string = applicationInsights.name

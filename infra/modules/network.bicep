@@ -1,10 +1,10 @@
 // A network for the app alone: one subnet it runs in, one for the private endpoints of its storage.
 param token string
 param location string
-param tags object
+param tags { *: string }
 
 // Nothing calls into either subnet: the app is called at its public name, and calls out itself.
-resource functionsRules 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
+resource functionsRules 'Microsoft.Network/networkSecurityGroups@2025-01-01' = {
   name: 'nsg-functions-${token}'
   location: location
   tags: tags
@@ -13,7 +13,7 @@ resource functionsRules 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
   }
 }
 
-resource endpointsRules 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
+resource endpointsRules 'Microsoft.Network/networkSecurityGroups@2025-01-01' = {
   name: 'nsg-endpoints-${token}'
   location: location
   tags: tags
@@ -49,7 +49,7 @@ resource endpointsRules 'Microsoft.Network/networkSecurityGroups@2024-05-01' = {
   }
 }
 
-resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
+resource network 'Microsoft.Network/virtualNetworks@2025-01-01' = {
   name: 'vnet-${token}'
   location: location
   tags: tags
@@ -64,6 +64,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
         name: 'functions'
         properties: {
           addressPrefix: '10.80.0.0/24'
+          defaultOutboundAccess: false // the platform gives a delegated subnet its way out
           networkSecurityGroup: {
             id: functionsRules.id
           }
@@ -82,6 +83,7 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
         name: 'endpoints'
         properties: {
           addressPrefix: '10.80.1.0/24'
+          defaultOutboundAccess: false
           networkSecurityGroup: {
             id: endpointsRules.id
           }
@@ -91,5 +93,3 @@ resource network 'Microsoft.Network/virtualNetworks@2024-05-01' = {
     ]
   }
 }
-
-output functionsSubnetId string = '${network.id}/subnets/functions'

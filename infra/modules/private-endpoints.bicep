@@ -1,73 +1,94 @@
-// The storage accounts inside the network: an endpoint for each service of each account, and the names that lead there.
+// A storage account inside the network: an endpoint for each of its services, and the names that lead there.
 param location string
-param tags object
-param networkName string
-param accounts array
+param tags { *: string }
+param subnetId string
+param storageName string
+
+@description('Whether the endpoints are registered in DNS.')
+param registers bool
+
+@description('Zones that exist; they are made where none are given.')
+param zoneIds { blob: string, queue: string, table: string }?
 
 var services = [
   'blob'
   'queue'
   'table'
 ]
+var makesZones = registers && zoneIds == null
+var networkName = split(subnetId, '/')[?8] ?? ''
 
-resource network 'Microsoft.Network/virtualNetworks@2024-05-01' existing = {
+resource network 'Microsoft.Network/virtualNetworks@2025-01-01' existing = {
   name: networkName
+  scope: resourceGroup(split(subnetId, '/')[?2] ?? '', split(subnetId, '/')[?4] ?? '')
 }
 
-resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [for service in services: {
-  name: 'privatelink.${service}.${environment().suffixes.storage}'
-  location: 'global'
-  tags: tags
-}]
+resource zones 'Microsoft.Network/privateDnsZones@2024-06-01' = [
+  for service in services: if (makesZones) {
+    name: 'privatelink.${service}.${environment().suffixes.storage}'
+    location: 'global'
+    tags: tags
+  }
+]
 
-resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (service, i) in services: {
-  parent: zones[i]
-  name: networkName
-  location: 'global'
-  tags: tags
-  properties: {
-    registrationEnabled: false
-    virtualNetwork: {
-      id: network.id
+resource links 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [
+  for (service, i) in services: if (makesZones) {
+    parent: zones[i]
+    name: networkName
+    location: 'global'
+    tags: tags
+    properties: {
+      registrationEnabled: false
+      virtualNetwork: {
+        id: network.id
+      }
     }
   }
-}]
+]
 
-resource storage 'Microsoft.Storage/storageAccounts@2024-01-01' existing = [for account in accounts: {
-  name: account
-}]
+resource storage 'Microsoft.Storage/storageAccounts@2025-01-01' existing = {
+  name: storageName
+}
 
-resource endpoints 'Microsoft.Network/privateEndpoints@2024-05-01' = [for n in range(0, length(accounts) * length(services)): {
-  name: 'pe-${accounts[n / length(services)]}-${services[n % length(services)]}'
-  location: location
-  tags: tags
-  properties: {
-    subnet: {
-      id: '${network.id}/subnets/endpoints'
+// One after the other: an account takes one change at a time (StorageAccountOperationInProgress).
+@batchSize(1)
+resource endpoints 'Microsoft.Network/privateEndpoints@2025-01-01' = [
+  for service in services: {
+    name: 'pe-${storageName}-${service}'
+    location: location
+    tags: tags
+    properties: {
+      subnet: {
+        id: subnetId
+      }
+      privateLinkServiceConnections: [
+        {
+          name: service
+          properties: {
+            privateLinkServiceId: storage.id
+            groupIds: [
+              service
+            ]
+          }
+        }
+      ]
     }
-    privateLinkServiceConnections: [
-      {
-        name: services[n % length(services)]
-        properties: {
-          privateLinkServiceId: storage[n / length(services)].id
-          groupIds: array(services[n % length(services)])
-        }
-      }
-    ]
   }
-}]
+]
 
-resource names 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-05-01' = [for n in range(0, length(accounts) * length(services)): {
-  parent: endpoints[n]
-  name: 'default'
-  properties: {
-    privateDnsZoneConfigs: [
-      {
-        name: services[n % length(services)]
-        properties: {
-          privateDnsZoneId: zones[n % length(services)].id
+resource names 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2025-01-01' = [
+  for (service, i) in services: if (registers) {
+    parent: endpoints[i]
+    name: 'default'
+    properties: {
+      privateDnsZoneConfigs: [
+        {
+          name: service
+          properties: {
+            privateDnsZoneId: zoneIds == null ? zones[i].id : zoneIds![?service]
+          }
         }
-      }
-    ]
+      ]
+    }
   }
-}]
+]

@@ -1,19 +1,16 @@
 // The pipeline's account: VHDs, the queues between its steps, and the tables that remember runs and versions.
 param name string
 param location string
-param tags object
+param tags { *: string }
 param sku string
-param vhdContainers array
+param vhdContainers string[]
 param appPrincipalId string
 param taggerRoleId string
 param directRoleId string
-param directVhd bool
 param blobTrigger bool
 param uploaderPrincipalId string
-param uploaderPrincipalType string
+param uploaderPrincipalType 'User' | 'Group' | 'ServicePrincipal'
 param workspaceId string
-param privateNetwork bool
-param allowedIps array
 
 var queues = [
   'vhd-uploads'
@@ -43,10 +40,7 @@ var askedThrough = [
   'verdicts'
 ]
 
-resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
-  // checkov:skip=CKV_AZURE_35: denied with privateNetwork; without one there is no network to allow, and every call signs in
-  // checkov:skip=CKV_AZURE_59: build systems upload from outside; no blob is public, no key is taken, and privateNetwork lets in named addresses only
-  // checkov:skip=CKV_AZURE_206: the sku is a parameter, Standard_ZRS where nobody says otherwise
+resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   name: name
   location: location
   tags: tags
@@ -61,15 +55,16 @@ resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
     defaultToOAuthAuthentication: true
     minimumTlsVersion: 'TLS1_2'
     supportsHttpsTrafficOnly: true
-    // With a private network the public door stays, shut to all but the build agents' addresses and Event Grid.
+    // Open to whoever signs in, with a private network too: Azure Compute reads the VHDs itself, and is none of the
+    // services that a storage firewall lets through ("Trusted Azure services", Azure Storage).
     publicNetworkAccess: 'Enabled'
     networkAcls: {
       bypass: 'AzureServices'
-      defaultAction: privateNetwork ? 'Deny' : 'Allow'
-      ipRules: [for ip in allowedIps: {
-        action: 'Allow'
-        value: ip
-      }]
+      defaultAction: 'Allow'
+    }
+    sasPolicy: {
+      expirationAction: 'Log'
+      sasExpirationPeriod: '00.01:00:00'
     }
     encryption: {
       keySource: 'Microsoft.Storage'
@@ -91,7 +86,7 @@ resource account 'Microsoft.Storage/storageAccounts@2024-01-01' = {
   }
 }
 
-resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2024-01-01' = {
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-01-01' = {
   parent: account
   name: 'default'
   properties: {
@@ -106,50 +101,60 @@ resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2024-01-01' = {
   }
 }
 
-resource containers 'Microsoft.Storage/storageAccounts/blobServices/containers@2024-01-01' = [for container in vhdContainers: {
-  parent: blobs
-  name: container
-  properties: {
-    publicAccess: 'None'
+resource containers 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' = [
+  for container in vhdContainers: {
+    parent: blobs
+    name: container
+    properties: {
+      publicAccess: 'None'
+    }
   }
-}]
+]
 
-resource kept 'Microsoft.Storage/storageAccounts/blobServices/containers@2024-01-01' = [for container in keptContainers: {
-  parent: blobs
-  name: container
-  properties: {
-    publicAccess: 'None'
+resource kept 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' = [
+  for container in keptContainers: {
+    parent: blobs
+    name: container
+    properties: {
+      publicAccess: 'None'
+    }
   }
-}]
+]
 
-resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2024-01-01' = {
+resource queueService 'Microsoft.Storage/storageAccounts/queueServices@2025-01-01' = {
   parent: account
   name: 'default'
 }
 
-resource workQueues 'Microsoft.Storage/storageAccounts/queueServices/queues@2024-01-01' = [for queue in queues: {
-  parent: queueService
-  name: queue
-}]
+resource workQueues 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' = [
+  for queue in queues: {
+    parent: queueService
+    name: queue
+  }
+]
 
 // The Functions host puts here what failed as often as it may.
-resource poisonQueues 'Microsoft.Storage/storageAccounts/queueServices/queues@2024-01-01' = [for queue in queues: {
-  parent: queueService
-  name: '${queue}-poison'
-}]
+resource poisonQueues 'Microsoft.Storage/storageAccounts/queueServices/queues@2025-01-01' = [
+  for queue in queues: {
+    parent: queueService
+    name: '${queue}-poison'
+  }
+]
 
-resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2024-01-01' = {
+resource tableService 'Microsoft.Storage/storageAccounts/tableServices@2025-01-01' = {
   parent: account
   name: 'default'
 }
 
-resource storedTables 'Microsoft.Storage/storageAccounts/tableServices/tables@2024-01-01' = [for table in tables: {
-  parent: tableService
-  name: table
-}]
+resource storedTables 'Microsoft.Storage/storageAccounts/tableServices/tables@2025-01-01' = [
+  for table in tables: {
+    parent: tableService
+    name: table
+  }
+]
 
 // Azure deletes no page blobs by policy: VHDs are for retention (docs/operate.md). This is for the rest.
-resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2024-01-01' = {
+resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-01-01' = {
   parent: account
   name: 'default'
   properties: {
@@ -242,7 +247,7 @@ resource appMayTrigger 'Microsoft.Authorization/roleAssignments@2022-04-01' = if
   }
 }
 
-resource appMayGoDirect 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (directVhd) {
+resource appMayGoDirect 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(directRoleId)) {
   name: guid(account.id, appPrincipalId, directRoleId)
   scope: account
   properties: {
@@ -253,29 +258,34 @@ resource appMayGoDirect 'Microsoft.Authorization/roleAssignments@2022-04-01' = i
   }
 }
 
-resource uploaderMayWrite 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (container, i) in (hasUploader ? vhdContainers : []): {
-  name: guid(account.id, container, uploaderPrincipalId, blobDataContributor)
-  scope: containers[i]
-  properties: {
-    principalId: uploaderPrincipalId
-    principalType: uploaderPrincipalType
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
-    description: 'Uploads VHDs'
+resource uploaderMayWrite 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (container, i) in (hasUploader ? vhdContainers : []): {
+    name: guid(account.id, container, uploaderPrincipalId, blobDataContributor)
+    scope: containers[i]
+    properties: {
+      principalId: uploaderPrincipalId
+      principalType: uploaderPrincipalType
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataContributor)
+      description: 'Uploads VHDs'
+    }
   }
-}]
+]
 
-resource uploaderMayAsk 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for queue in (hasUploader ? askedThrough : []): {
-  name: guid(account.id, queue, uploaderPrincipalId, queueDataMessageSender)
-  scope: workQueues[indexOf(queues, queue)]
-  properties: {
-    principalId: uploaderPrincipalId
-    principalType: uploaderPrincipalType
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataMessageSender)
-    description: 'Asks for versions and gives verdicts'
+resource uploaderMayAsk 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for queue in (hasUploader ? askedThrough : []): {
+    name: guid(account.id, queue, uploaderPrincipalId, queueDataMessageSender)
+    scope: workQueues[indexOf(queues, queue)]
+    properties: {
+      principalId: uploaderPrincipalId
+      principalType: uploaderPrincipalType
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataMessageSender)
+      description: 'Asks for versions and gives verdicts'
+    }
   }
-}]
+]
 
 // Who wrote or deleted a VHD, and what went to a poison queue, of which an alert tells.
+#disable-next-line use-recent-api-versions // the newest one that diagnostic settings of this shape have
 resource blobLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'writes'
   scope: blobs
@@ -294,6 +304,7 @@ resource blobLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   }
 }
 
+#disable-next-line use-recent-api-versions // the newest one that diagnostic settings of this shape have
 resource queueLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'writes'
   scope: queueService

@@ -1,6 +1,6 @@
 // One page that shows what runs, what ended how, and what it cost Azure.
 param location string
-param tags object
+param tags { *: string }
 param workspaceId string
 
 resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {

@@ -14,7 +14,7 @@ from azure.mgmt.compute.operations import _operations as compute
 
 from pipeline.settings import Settings
 from sandbox.arm.denials import verb
-from tests.infra.bicep import ROOT
+from tests.infra.snapshots import ROOT
 
 _SETTING = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+")
 _BUILDERS = {name: one for name, one in vars(compute).items() if name.startswith("build_")}

@@ -12,7 +12,7 @@ import typer
 
 from pipeline.cli.app import app as cli
 from tests.infra import code
-from tests.infra.bicep import INFRA, ROOT, module
+from tests.infra.snapshots import INFRA, ROOT, resources, roles
 
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), INFRA / "README.md"]
 DEPLOY = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
@@ -84,18 +84,15 @@ def test_the_reasons_are_those_the_code_gives() -> None:
 
 
 def test_security_names_each_action_and_each_role() -> None:
-    roles = module("roles").path.read_text(encoding="utf-8")
-    for name in re.findall(r"roleName: '(.+?) \(", roles):
-        assert name in SECURITY, name
     table = SECURITY.split("## Roles")[1].split("### Direct VHDs")[0]
-    for action in re.findall(
-        r"'(Microsoft\.(?:Compute|Authorization|Storage/storageAccounts/(?:read|listKeys))[\w/.]*)'", roles
-    ):
-        kind, _, verb = action.rpartition("/")
-        if kind.endswith(("disks", "snapshots", "virtualMachines")):
-            kind = {"virtualMachines": "virtual machines"}.get(kind.rpartition("/")[2], kind.rpartition("/")[2])
-        assert kind.removeprefix("Microsoft.Compute/").removeprefix("Microsoft.Storage/") in table, action
-        assert verb in table or action in table, action
+    for name, role in roles("everything").items():
+        assert name in SECURITY, name
+        for action in role["properties"]["permissions"][0]["actions"]:
+            kind, _, verb = action.rpartition("/")
+            if kind.endswith(("disks", "snapshots", "virtualMachines")):
+                kind = {"virtualMachines": "virtual machines"}.get(kind.rpartition("/")[2], kind.rpartition("/")[2])
+            assert kind.removeprefix("Microsoft.Compute/").removeprefix("Microsoft.Storage/") in table, action
+            assert verb in table or action in table, action
 
 
 def test_cost_counts_what_there_is() -> None:
@@ -107,10 +104,12 @@ def test_cost_counts_what_there_is() -> None:
         while waited < minutes * 60:
             waited, polls = waited + poll_delay(waited, 10, 120), polls + 1
         assert f"| {words} | {polls} |" in cost
-    rules = module("alerts").vars["rules"]
-    assert f"| alerts | {len(rules)} log alerts, 1 metric alert |" in cost
-    accounts, services = 2, module("private-endpoints").vars["services"]
-    assert f"{accounts * len(services)} private endpoints, {len(services)} DNS zones" in cost
+    rules = resources("everything", "Microsoft.Insights/scheduledQueryRules")
+    metrics = resources("everything", "Microsoft.Insights/metricAlerts")
+    assert f"{len(rules)} log alerts, {len(metrics)} metric alerts" in cost
+    endpoints = resources("everything", "Microsoft.Network/privateEndpoints")
+    zones = resources("everything", "Microsoft.Network/privateDnsZones")
+    assert f"{len(endpoints)} private endpoints, {len(zones)} DNS zones" in cost
 
 
 def test_the_readme_of_infra_names_each_file() -> None:

@@ -11,10 +11,18 @@ from pipeline.runs import Stage
 from sandbox import disk
 from tests.azure import Azure
 from tests.infra import code
-from tests.infra.bicep import module, values
+from tests.infra.snapshots import INFRA, KEPT, assignments, resources, roles
 from tests.steps import finish, tell
 
-ROLES = module("roles")
+ROLES = {
+    # The first part of each role's name, as infra/main.bicep gives it.
+    "publisher": "Gallerist publisher",
+    "image maker": "Gallerist image maker",
+    "source": "Gallerist source",
+    "tagger": "Gallerist VHD reader and tagger",
+    "direct": "Gallerist direct VHD",
+    "operations": "Gallerist operation status",
+}
 LINKED = {
     "Microsoft.Compute/disks/write": "Azure looks for it on a disk that a version is made of",
     "Microsoft.Compute/snapshots/write": "Azure looks for it on a snapshot that a version is made of",
@@ -27,42 +35,72 @@ STATUS = {"Microsoft.Compute/locations/operations/read", "Microsoft.Compute/loca
 """Operations are followed by the address that Azure gave, so the code does not name them."""
 
 
-def _of(symbol: str, kind: str = "actions") -> set[str]:
-    role = next(resource for resource in ROLES.resources if resource.symbol == symbol)
-    (permission,) = role.body["properties"]["permissions"]
-    return {action for branch in values(permission[kind], ROLES) for action in _flat(branch)}
-
-
-def _flat(value: object) -> list[str]:
-    if isinstance(value, list):
-        return [text for one in value for text in _flat(one)]
-    return [str(value)]
+def _of(role: str, kind: str = "actions", name: str = "everything") -> set[str]:
+    (permission,) = roles(name)[ROLES[role]]["properties"]["permissions"]
+    return set(permission[kind])
 
 
 def test_no_role_has_a_wildcard_or_denies() -> None:
-    for role in ROLES.resources:
-        for kind in ("actions", "dataActions"):
-            assert not any("*" in action for action in _of(role.symbol, kind))
-        (permission,) = role.body["properties"]["permissions"]
-        assert permission["notActions"] == []
-        assert permission["notDataActions"] == []
+    for name in KEPT:
+        for role in resources(name, "Microsoft.Authorization/roleDefinitions"):
+            (permission,) = role["properties"]["permissions"]
+            assert not any("*" in action for action in permission["actions"] + permission["dataActions"])
+            assert permission["notActions"] == []
+            assert permission["notDataActions"] == []
 
 
 def test_what_the_code_calls_is_what_the_roles_allow() -> None:
+    assert set(roles("everything")) == set(ROLES.values())
+    assert set(roles("defaults")) == {ROLES[role] for role in ("publisher", "image maker", "tagger", "operations")}
     calls = set(code.arm_actions())
-    assert calls - _of("publisher") - _of("source") == set(), "called, and in no role"
-    allowed = _of("publisher") | _of("source") | _of("operations") | _of("direct")
+    own = _of("publisher") | _of("image maker")
+    assert calls - own - _of("source") == set(), "called, and in no role"
+    allowed = own | _of("source") | _of("operations") | _of("direct")
     assert allowed - calls - set(LINKED) - STATUS == set(), "in a role, and never called"
     assert _of("operations") == STATUS
+    assert _of("publisher") & _of("image maker") == set(), "one place for each right"
+
+
+def test_every_role_is_assigned_where_it_may_be_and_nowhere_else() -> None:
+    """Each role on its one scope, once, whatever is named twice."""
+    for name in KEPT:
+        scopes = {
+            scope.lower(): role["properties"]["roleName"]
+            for role in resources(name, "Microsoft.Authorization/roleDefinitions")
+            for scope in role["properties"]["assignableScopes"]
+        }
+        own = [scope for scope, _, why in assignments(name) if not why]
+        assert len(own) == len(resources(name, "Microsoft.Authorization/roleDefinitions")) - _on_storage(name)
+        assert {scope.lower() for scope in own} <= set(scopes)
+        assert all(own.count(scope) <= 2 for scope in own), "a group that has images and a gallery has two roles"
+
+
+def _on_storage(name: str) -> int:
+    """The roles that are assigned on the VHD account, where they say what for."""
+    return len({"Gallerist VHD reader and tagger", "Gallerist direct VHD"} & set(roles(name)))
+
+
+def test_galleries_elsewhere_get_their_roles_in_their_own_subscriptions() -> None:
+    other = "/subscriptions/00000000-0000-4000-8000-000000000002"
+    made = [
+        (role["properties"]["roleName"].partition(" of ")[0], role["properties"]["assignableScopes"])
+        for role in resources("everything", "Microsoft.Authorization/roleDefinitions")
+        if role["id"].startswith(other)
+    ]
+    assert sorted(made) == [
+        ("Gallerist operation status", [other]),
+        ("Gallerist publisher", [f"{other}/resourceGroups/rg-images"]),
+        ("Gallerist source", [f"{other}/resourceGroups/rg-builds"]),
+    ]
 
 
 def test_only_sources_are_read_elsewhere_and_written_only_where_asked_for() -> None:
     writes = {action for action in _of("source") if not action.endswith("/read")}
     assert writes == {action for action in LINKED if "/write" in action}
     assert not {"Microsoft.Compute/disks/read", "Microsoft.Compute/virtualMachines/read"} & _of("publisher")
-    text = ROLES.path.read_text(encoding="utf-8")
-    for kind in ("disk", "snapshot", "vm"):
-        assert f"contains(sourceKinds, '{kind}') ? {kind}Sources : []" in text
+    text = (INFRA / "modules/roles.bicep").read_text(encoding="utf-8")
+    for kind, resource in (("disk", "disks"), ("snapshot", "snapshots"), ("vm", "virtualMachines")):
+        assert f"contains(kinds, '{kind}') ? ['Microsoft.Compute/{resource}/write'] : []" in text
 
 
 def test_what_the_code_does_to_blobs_is_what_the_roles_allow() -> None:
@@ -73,7 +111,11 @@ def test_what_the_code_does_to_blobs_is_what_the_roles_allow() -> None:
     allowed = {action.removeprefix(prefix) for action in _of("tagger", "dataActions")}
     # Writing is allowed in one container alone, by a role that Azure has: Storage Blob Data Contributor on `rejected`.
     assert needs == allowed | {"blobs/write"}
-    assert "kept[indexOf(keptContainers, 'rejected')]" in module("vhd-storage").path.read_text(encoding="utf-8")
+    assert allowed - {action.removeprefix(prefix) for action in _of("tagger", "dataActions", "defaults")} == {
+        "blobs/delete"
+    }
+    writes = [scope for scope, role, why in assignments("defaults") if why == "Keeps messages that cannot be taken"]
+    assert [scope.rpartition("/containers/")[2] for scope in writes] == ["rejected"]
 
 
 def _asked(azure: Azure, since: int) -> set[str]:
@@ -94,7 +136,8 @@ def test_what_the_sandbox_is_asked_is_what_the_roles_allow(bare: Azure, ctx: Con
     bare.clear()
 
     assert (published.stage, failed.stage) == (Stage.PUBLISHED, Stage.FAILED)
-    assert asked - _of("publisher") - _of("operations") == set()
-    publishing = {action for action in _of("publisher") if not action.startswith("Microsoft.Authorization/")}
+    own = _of("publisher") | _of("image maker")
+    assert asked - own - _of("operations") == set()
+    publishing = {action for action in own if not action.startswith("Microsoft.Authorization/")}
     assert publishing - asked == set(), "publishing and undoing never asked for these"
     assert "Microsoft.Compute/locations/capsOperations/read" in asked

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,10 +15,8 @@ from pipeline.catalog import load_catalog, parse_catalog
 from sandbox import provision
 from tests.azure import Azure
 from tests.infra import code
-from tests.infra.bicep import INFRA, ROOT, Expr, module, read, values
+from tests.infra.snapshots import ROOT, one, resources, settings
 
-STORAGE = module("vhd-storage")
-APP = module("function-app")
 PLATFORM = {
     "AzureWebJobsStorage__blobServiceUri": "the Functions host, for its leases, timers and keys",
     "AzureWebJobsStorage__queueServiceUri": "the Functions host",
@@ -35,27 +34,27 @@ PLATFORM = {
 """App settings that others than this code read, each with who does."""
 
 
-def _settings() -> dict[str, object]:
-    settings = next(resource for resource in APP.resources if resource.symbol == "settings")
-    found: dict[str, object] = {}
-    for branch in values(settings.body["properties"], APP):
-        found |= branch
-    return found
+def _names(kind: str) -> set[str]:
+    """The names of what the VHD account has of a kind."""
+    found = resources("defaults", f"Microsoft.Storage/storageAccounts/{kind}")
+    return {one["name"].rpartition("/")[2] for one in found if one["name"].split("/")[0].endswith("vhd")}
 
 
 def test_each_setting_that_is_read_is_set_and_each_that_is_set_is_read() -> None:
     reads = set(code.pipeline_settings()) | code.trigger_settings()
-    assert set(_settings()) - set(PLATFORM) == reads
-    assert set(PLATFORM) <= set(_settings())
+    assert set(settings("everything")) - set(PLATFORM) == reads
+    assert set(PLATFORM) <= set(settings("everything"))
     assert code.connections() == {"Storage"}, "a connection's own settings are those of Storage__"
+    optional = {"VHD_STORAGE_ACCOUNT_ID", "EVENTS_ENDPOINT", "API_SIGN_IN", "VHD_BLOB_TRIGGER", "VHD_CONTAINER"}
+    assert set(settings("everything")) - set(settings("defaults")) == optional
 
 
 def test_a_setting_with_a_default_is_set_to_it() -> None:
     for name, default in code.pipeline_settings().items():
-        value = _settings()[name]
-        if default is None or isinstance(value, Expr):
+        value = settings("everything")[name]
+        if default is None or value.startswith("["):
             continue
-        assert (float(str(value)) if isinstance(default, int | float) else value) == (
+        assert (float(value) if isinstance(default, int | float) else value) == (
             default if isinstance(default, int | float) else str(default)
         ), name
 
@@ -63,7 +62,7 @@ def test_a_setting_with_a_default_is_set_to_it() -> None:
 def test_the_timers_run_as_the_code_says() -> None:
     for name, trigger in code.functions().items():
         if trigger["type"] == "timerTrigger":
-            schedules = {value for setting, value in _settings().items() if setting.endswith("_SCHEDULE")}
+            schedules = {value for setting, value in settings("defaults").items() if setting.endswith("_SCHEDULE")}
             assert trigger["schedule"] in schedules, f"{name} runs at {trigger['schedule']}"
 
 
@@ -93,45 +92,43 @@ def test_the_example_is_filled_in_from_what_the_sandbox_tells(bare: Azure) -> No
 
 def test_each_queue_that_is_used_is_made() -> None:
     triggers = {one["queueName"] for one in code.functions().values() if one["type"] == "queueTrigger"}
-    made = set(STORAGE.vars["queues"])
-    poison = {f"{name}-poison" for name in made}
-    assert made == {name for name in triggers | set(provision.QUEUES) if not name.endswith("-poison")}
-    assert triggers | set(provision.QUEUES) <= made | poison
-    loops = {resource.symbol: resource.text for resource in STORAGE.resources}
-    assert "in queues: {" in loops["workQueues"]
-    assert "in queues: {" in loops["poisonQueues"]
-    assert "name: '${queue}-poison'" in loops["poisonQueues"]
+    used = {name for name in triggers | set(provision.QUEUES) if not name.endswith("-poison")}
+    assert _names("queueServices/queues") == used | {f"{name}-poison" for name in used}
+    assert triggers <= _names("queueServices/queues")
 
 
 def test_each_table_that_is_used_is_made() -> None:
-    assert set(STORAGE.vars["tables"]) == set(provision.TABLES)
+    assert _names("tableServices/tables") == set(provision.TABLES)
 
 
 def test_each_container_that_is_used_is_made() -> None:
-    assert announce.REJECTED in STORAGE.vars["keptContainers"]
-    uploads = (INFRA / "modules/uploads.bicep").read_text(encoding="utf-8")
-    dead = next(name for name in STORAGE.vars["keptContainers"] if name != announce.REJECTED)
-    assert f"blobContainerName: '{dead}'" in uploads
+    made = _names("blobServices/containers")
+    dead = _uploads()["deadLetterWithResourceIdentity"]["deadLetterDestination"]["properties"]["blobContainerName"]
     catalog = parse_catalog(_example("/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/galleries/a"))
     named = {image.drop_container for image in catalog.images.values()}
     named |= {source.partition("/")[0] for image in catalog.images.values() for source in image.sources}
-    assert named <= set(read(INFRA / "main.bicep").params["vhdContainers"])
+    assert made == named | {announce.REJECTED, dead}
+
+
+def _uploads() -> dict[str, Any]:
+    found: dict[str, Any] = one("defaults", "Microsoft.EventGrid/systemTopics/eventSubscriptions")["properties"]
+    return found
 
 
 def test_event_grid_delivers_to_a_queue_that_a_function_takes() -> None:
-    uploads = next(r for r in module("uploads").resources if r.type.endswith("/eventSubscriptions"))
-    destination = uploads.body["properties"]["deliveryWithResourceIdentity"]["destination"]["properties"]
+    destination = _uploads()["deliveryWithResourceIdentity"]["destination"]["properties"]
     assert destination["queueName"] in {one.get("queueName") for one in code.functions().values()}
-    assert uploads.body["properties"]["filter"]["includedEventTypes"] == ["Microsoft.Storage.BlobCreated"]
-    assert uploads.body["properties"]["filter"]["subjectEndsWith"] == ".vhd"
-    topic = next(r for r in module("uploads").resources if r.symbol == "topic")
-    assert topic.body["identity"]["type"] == "SystemAssigned", "a storage firewall lets in no other"
+    assert _uploads()["filter"]["includedEventTypes"] == ["Microsoft.Storage.BlobCreated"]
+    assert _uploads()["filter"]["subjectEndsWith"] == ".vhd"
+    topic = one("defaults", "Microsoft.EventGrid/systemTopics")
+    assert topic["identity"]["type"] == "SystemAssigned", "a storage firewall lets in no other"
 
 
 def test_what_is_kept_warm_is_a_function() -> None:
-    text = APP.path.read_text(encoding="utf-8")
-    start = text.index("'function:") + len("'function:")
-    assert text[start : text.index("'", start)] in code.functions()
+    warm = one("everything", "Microsoft.Web/sites")["properties"]["functionAppConfig"]["scaleAndConcurrency"]
+    groups = {group["name"] for group in warm["alwaysReady"]}
+    assert groups - {"blob"} == {"function:take_step"}
+    assert "take_step" in code.functions()
 
 
 def test_the_functions_host_is_told_what_the_code_counts_on() -> None:
@@ -142,7 +139,7 @@ def test_the_functions_host_is_told_what_the_code_counts_on() -> None:
     assert queues["maxDequeueCount"] == triggers._MAX_DEQUEUE_COUNT
     assert queues["messageEncoding"] == "none", "the pipeline decodes by itself, and sends plain text"
     threads = queues["batchSize"] + queues["newBatchThreshold"]
-    assert str(threads) == _settings()["PYTHON_THREADPOOL_THREAD_COUNT"]
+    assert str(threads) == settings("defaults")["PYTHON_THREADPOOL_THREAD_COUNT"]
     assert host["extensionBundle"]["version"] == "[4.*, 5.0.0)"
     sampling = host["logging"]["applicationInsights"]["samplingSettings"]["excludedTypes"].split(";")
     assert {"Request", "Exception", "Trace"} <= set(sampling), "alerts rest on each of these"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
 import yaml
 
-from tests.infra.bicep import INFRA, ROOT
+from tests.infra.snapshots import INFRA, ROOT
 
 WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
@@ -107,4 +106,3 @@ def test_the_checks_lock_names_no_host() -> None:
         assert not re.search(r"https?://", path.read_text(encoding="utf-8")), path.name
     override = (INFRA / "checkov.override").read_text(encoding="utf-8").split("\n")[-2]
     assert re.search(rf"^{re.escape(override)} ", (INFRA / "requirements-checkov.txt").read_text("utf-8"), re.MULTILINE)
-    assert json.loads((INFRA / "types.json").read_text(encoding="utf-8"))["types"]

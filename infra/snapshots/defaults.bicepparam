@@ -1,0 +1,5 @@
+using '../main.bicep'
+
+// What `azd up` deploys where nothing else is said.
+param environmentName = 'prod'
+param location = 'westeurope'

@@ -1,0 +1,8 @@
+// refused: apiCallerClientIds: give apiClientId with it
+using '../../main.bicep'
+
+param environmentName = 'prod'
+param location = 'westeurope'
+param apiCallerClientIds = [
+  '11111111-1111-4111-8111-111111111113'
+]

@@ -1,0 +1,6 @@
+using '../main.bicep'
+
+param environmentName = 'prod'
+param location = 'westeurope'
+param zoneRedundant = true
+param alwaysReadyInstances = 1

@@ -1,0 +1,292 @@
+"""What a deployment makes, by its committed snapshots: names, doors, keys, roles' ids, and what azd asks for."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.infra.snapshots import DIGESTS, FOLDER, INFRA, KEPT, ROOT, assignments, digests, one, resources, settings
+
+MAIN = (INFRA / "main.bicep").read_text(encoding="utf-8")
+PARAMETERS = re.findall(r"^param (\w+)", MAIN, re.MULTILINE)
+GIVEN = json.loads((INFRA / "main.parameters.json").read_text(encoding="utf-8"))["parameters"]
+BUILT_IN = {
+    # Azure built-in roles, by the ids that Microsoft's list gives them.
+    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
+    "ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
+    "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
+    "c6a89b2d-59bc-44d0-9896-0f6e12d7b80a": "Storage Queue Data Message Sender",
+    "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
+    "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
+    "d5a91429-5739-47e2-a06b-3470a27159e7": "EventGrid Data Sender",
+}
+
+every_snapshot = pytest.mark.parametrize("name", KEPT)
+
+
+def test_the_snapshots_are_of_these_sources() -> None:
+    assert DIGESTS.read_text("utf-8") == digests(), "run: make snapshots, and look at what it changes"
+
+
+@every_snapshot
+def test_nothing_is_made_twice(name: str) -> None:
+    ids = [str(one["id"]).lower() for one in resources(name)]
+    assert sorted({one for one in ids if ids.count(one) > 1}) == []
+
+
+@every_snapshot
+def test_a_deployment_beside_another_shares_no_name_with_it(name: str) -> None:
+    """Everything bears the environment's token or name, and no deployment inside has a name of its own."""
+    for resource in resources(name):
+        if resource["type"] in ("Microsoft.Resources/resourceGroups", "Microsoft.Insights/workbooks"):
+            continue
+        if "/roleDefinitions" in resource["type"] or "/roleAssignments" in resource["type"]:
+            continue  # guids that are made of the token and of who the identity is
+        if resource["type"].startswith("Microsoft.Network/privateDnsZones"):
+            continue  # named by Azure, in the environment's own resource group
+        assert "tx7kzk3y5622i" in resource["id"], resource["id"]
+    sources = [INFRA / "main.bicep", *(INFRA / "modules").glob("*.bicep")]
+    for path in sources:
+        for module in re.findall(r"^module \w+ '[^']+' = .*?\n(.*?)\n", path.read_text("utf-8"), re.MULTILINE):
+            assert not module.strip().startswith("name:"), f"{path.name}: {module}"
+
+
+@every_snapshot
+def test_everything_that_can_bear_tags_bears_them(name: str) -> None:
+    wanted = {"azd-env-name": "prod"} | ({"cost-center": "4711"} if name == "everything" else {})
+    bare = ("Microsoft.Authorization/", "Microsoft.Insights/diagnosticSettings", "Microsoft.Network/privateEndpoints/")
+    for resource in resources(name):
+        inside = resource["type"].count("/") > 1 and not resource["type"].endswith("virtualNetworkLinks")
+        if not inside and not resource["type"].startswith(bare):
+            assert wanted.items() <= resource["tags"].items(), resource["id"]
+
+
+@every_snapshot
+def test_storage_takes_no_key_no_old_tls_and_no_anonymous_caller(name: str) -> None:
+    accounts = resources(name, "Microsoft.Storage/storageAccounts")
+    assert len(accounts) == 2
+    for account in accounts:
+        said = account["properties"]
+        assert said["allowSharedKeyAccess"] is False
+        assert said["allowBlobPublicAccess"] is False
+        assert said["minimumTlsVersion"] == "TLS1_2"
+        assert said["supportsHttpsTrafficOnly"] is True
+        assert said["sasPolicy"]["sasExpirationPeriod"] == "00.01:00:00"
+    services = resources(name, "Microsoft.Storage/storageAccounts/blobServices")
+    assert len(services) == 2
+    for service in services:
+        assert service["properties"]["deleteRetentionPolicy"]["enabled"] is True
+        assert service["properties"]["containerDeleteRetentionPolicy"]["enabled"] is True
+
+
+def test_a_private_network_shuts_the_app_account_and_leaves_the_vhds_to_azure_compute() -> None:
+    app = one("everything", "Microsoft.Storage/storageAccounts", "app")["properties"]
+    assert (app["publicNetworkAccess"], app["networkAcls"]["defaultAction"]) == ("Disabled", "Deny")
+    vhds = one("everything", "Microsoft.Storage/storageAccounts", "vhd")["properties"]
+    assert (vhds["publicNetworkAccess"], vhds["networkAcls"]["defaultAction"]) == ("Enabled", "Allow")
+    endpoints = resources("everything", "Microsoft.Network/privateEndpoints")
+    links = [endpoint["properties"]["privateLinkServiceConnections"][0]["properties"] for endpoint in endpoints]
+    assert {link["privateLinkServiceId"].rpartition("/")[2] for link in links} == {"sttx7kzk3y5622iapp"}
+    assert sorted(link["groupIds"][0] for link in links) == ["blob", "queue", "table"]
+    network = one("everything", "Microsoft.Network/virtualNetworks")["properties"]["subnets"]
+    assert [subnet["properties"]["defaultOutboundAccess"] for subnet in network] == [False, False]
+
+
+@every_snapshot
+def test_nothing_that_signs_in_takes_a_password_beside(name: str) -> None:
+    workspace = one(name, "Microsoft.OperationalInsights/workspaces")["properties"]
+    assert workspace["features"]["disableLocalAuth"] is True
+    assert one(name, "Microsoft.Insights/components")["properties"]["DisableLocalAuth"] is True
+    policies = resources(name, "Microsoft.Web/sites/basicPublishingCredentialsPolicies")
+    assert [policy["properties"]["allow"] for policy in policies] == [False, False]
+    assert one(name, "Microsoft.Web/sites")["properties"]["httpsOnly"] is True
+    for topic in resources(name, "Microsoft.EventGrid/topics"):
+        assert topic["properties"]["disableLocalAuth"] is True
+
+
+def test_no_key_is_asked_for_given_or_shown() -> None:
+    for name in KEPT:
+        text = (FOLDER / f"{name}.snapshot.json").read_text("utf-8")
+        assert not re.search(r"\blist(Keys|AccountSas|ServiceSas|Secrets)\(", text, re.IGNORECASE)
+        assert not re.search(r"AccountKey|SharedAccessKey|InstrumentationKey|[?&]sig=", text)
+    for path in INFRA.rglob("*.bicep"):
+        assert "@secure" not in path.read_text("utf-8"), path.name
+
+
+def test_flex_consumption_is_told_nothing_of_other_plans() -> None:
+    """It refuses settings it does not know, in some regions (error 51021). Its own quickstart sets this one."""
+    site = one("everything", "Microsoft.Web/sites")["properties"]
+    assert site["siteConfig"] == {"minTlsVersion": "1.2"}
+    assert set(one("defaults", "Microsoft.Web/sites")["properties"]["functionAppConfig"]) == {
+        "deployment",
+        "runtime",
+        "scaleAndConcurrency",
+    }
+    assert site["functionAppConfig"]["siteUpdateStrategy"] == {"type": "RollingUpdate"}
+
+
+def test_sign_in_is_said_either_way_so_that_it_can_be_turned_off() -> None:
+    off = one("defaults", "Microsoft.Web/sites/config", "authsettingsV2")["properties"]
+    assert off["platform"] == {"enabled": False}
+    assert off["globalValidation"]["requireAuthentication"] is False
+    assert "API_SIGN_IN" not in settings("defaults")
+    on = one("everything", "Microsoft.Web/sites/config", "authsettingsV2")["properties"]
+    assert on["globalValidation"]["unauthenticatedClientAction"] == "Return401"
+    assert on["globalValidation"]["excludedPaths"] == ["/runtime/webhooks/blobs"], "Event Grid has a key and no token"
+    directory = on["identityProviders"]["azureActiveDirectory"]
+    assert directory["validation"]["defaultAuthorizationPolicy"]["allowedApplications"]
+    assert settings("everything")["API_SIGN_IN"] == "entra"
+
+
+def test_with_zones_no_fewer_than_two_instances_are_kept_warm() -> None:
+    assert one("everything", "Microsoft.Web/serverfarms")["properties"]["zoneRedundant"] is True
+    warm = one("everything", "Microsoft.Web/sites")["properties"]["functionAppConfig"]["scaleAndConcurrency"]
+    assert {group["name"]: group["instanceCount"] for group in warm["alwaysReady"]} == {
+        "function:take_step": 2,
+        "blob": 2,
+    }
+
+
+def test_one_role_has_one_scope_and_is_made_in_its_subscription() -> None:
+    """Azure takes no scope out of a role that is assigned there; so a gallery can be changed for another."""
+    for name in KEPT:
+        for role in resources(name, "Microsoft.Authorization/roleDefinitions"):
+            (scope,) = role["properties"]["assignableScopes"]
+            assert role["id"].split("/")[2] == scope.split("/")[2], role["properties"]["roleName"]
+    names = [
+        role["properties"]["roleName"] for role in resources("everything", "Microsoft.Authorization/roleDefinitions")
+    ]
+    assert len(set(names)) == len(names), "a name is one role's in the whole tenant"
+
+
+def test_an_assignment_is_named_after_whom_it_is_for() -> None:
+    """Azure lets no assignment be changed to another principal: one made anew has to get an assignment of its own."""
+    for resource in resources("everything", "Microsoft.Authorization/roleAssignments"):
+        principal = resource["properties"]["principalId"].strip("[]")
+        assert principal in resource["name"] or principal == "11111111-1111-4111-8111-111111111111", resource["id"]
+    text = (INFRA / "modules/vhd-storage.bicep").read_text("utf-8")
+    assert text.count("uploaderPrincipalId, blobDataContributor)") == 1
+    assert text.count("uploaderPrincipalId, queueDataMessageSender)") == 1
+
+
+def test_event_grid_is_told_where_to_deliver_after_its_rights_had_time_to_spread() -> None:
+    uploads = MAIN.split("module uploads ")[1].split("\n}\n")[0]
+    assert "functionApp" in uploads.split("dependsOn")[1]
+    assert "uploadAccess" in uploads.split("dependsOn")[1]
+    app = MAIN.split("module functionApp ")[1].split("\n}\n")[0]
+    assert "uploads" not in app
+
+
+def test_managed_images_are_made_in_the_subscription_of_the_vhds() -> None:
+    group = settings("everything")["MANAGED_IMAGE_GROUP_ID"]
+    account = one("everything", "Microsoft.Storage/storageAccounts", "vhd")["id"]
+    assert group.split("/")[2] == account.split("/")[2]
+    assert group in {one["id"] for one in resources("everything", "Microsoft.Resources/resourceGroups")}
+    maker = [scope for scope, role, _ in assignments("everything") if "role-on-group" not in role and scope == group]
+    assert maker, "the pipeline may make managed images there"
+
+
+def test_built_in_roles_are_those_they_are_said_to_be() -> None:
+    named = set()
+    for path in [INFRA / "main.bicep", *(INFRA / "modules").glob("*.bicep")]:
+        for identifier in re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", path.read_text("utf-8")):
+            named.add(identifier)
+            assert identifier in BUILT_IN, f"{path.name}: {identifier}"
+    assert named == set(BUILT_IN)
+    security = (ROOT / "docs/security.md").read_text(encoding="utf-8")
+    assert [role for role in BUILT_IN.values() if role not in security] == []
+
+
+def test_each_check_that_is_passed_over_says_why() -> None:
+    for file in ("checkov.yaml", "bicepconfig.json"):
+        text = (INFRA / file).read_text("utf-8")
+        assert text.count("#") + text.count("//") > 2
+    lines = (INFRA / "checkov.yaml").read_text("utf-8").split("skip-check:\n")[1].splitlines()
+    for line in lines:
+        assert re.fullmatch(r"  - CKV_AZURE_\d+ +# \S.{15,}", line), line
+
+
+def test_main_describes_each_parameter_and_azd_may_set_it() -> None:
+    assert "targetScope = 'subscription'" in MAIN
+    for name in PARAMETERS:
+        assert re.search(rf"@description\('.+'\)\nparam {name} ", MAIN), name
+    own = {"environmentName", "location"}
+    assert own <= set(GIVEN) <= set(PARAMETERS)
+    for name, entry in GIVEN.items():
+        value = entry["value"]
+        if isinstance(value, str) and name not in own:
+            found = re.fullmatch(r"\$\{([A-Z_]+)=(.*)\}", value)
+            assert found, f"{name}: {value}"
+            value = found[2]
+        default = re.search(rf"^param {name} .*?= (.+)$", MAIN, re.MULTILINE)
+        assert name in own or default, name
+        if name not in own and not isinstance(value, list | dict):
+            assert str(value).strip("'") == default[1].strip("'"), f"{name}: the file says {value}, Bicep {default[1]}"  # type: ignore[index]
+
+
+def test_the_docs_tell_of_each_parameter() -> None:
+    """By its own name, and by the variable that azd sets it by."""
+    told = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    for name in set(PARAMETERS) - {"environmentName", "location"}:
+        assert f"`{name}`" in told, f"docs/deploy.md does not tell of {name}"
+        value = GIVEN.get(name, {}).get("value", "")
+        if isinstance(value, str) and value:
+            variable = value[2:].partition("=")[0]
+            assert variable in told, f"docs/deploy.md does not tell of {variable}"
+    for name in re.findall(r"^azd env set (\w+)", told, re.MULTILINE):
+        assert re.search(rf"\$\{{{name}[=}}]", json.dumps(GIVEN)), (
+            f"docs/deploy.md sets {name}, which no parameter reads"
+        )
+
+
+def test_every_option_has_parameters_of_its_own_and_everything_has_those_that_go_together() -> None:
+    said = {
+        path.stem: set(re.findall(r"^param (\w+)", path.read_text("utf-8"), re.MULTILINE))
+        for path in FOLDER.glob("*.bicepparam")
+    }
+    assert set().union(*said.values()) == set(PARAMETERS), "an option that is never evaluated"
+    assert said["defaults"] == {"environmentName", "location"}
+
+
+def test_azd_deploys_this_app() -> None:
+    azd = yaml.safe_load((ROOT / "azure.yaml").read_text(encoding="utf-8"))
+    service = azd["services"]["api"]
+    assert (service["host"], service["language"]) == ("function", "python")
+    assert (ROOT / service["project"] / "host.json").exists()
+    assert (ROOT / azd["infra"]["path"] / f"{azd['infra']['module']}.bicep").exists()
+    assert one("defaults", "Microsoft.Web/sites")["tags"]["azd-service-name"] == "api"
+    steps = [step["azd"] for step in azd["workflows"]["up"]["steps"]]
+    assert steps == ["provision", "deploy --all"], "the hook asks for what provision made"
+
+
+def test_the_package_has_the_app_and_not_what_is_around_it() -> None:
+    """azd packs what .funcignore does not name, an environment that it made itself too."""
+    ignored = set((ROOT / ".funcignore").read_text(encoding="utf-8").split())
+    assert {
+        "tests/",
+        "sandbox/",
+        "infra/",
+        "docs/",
+        "pipeline/cli/",
+        ".venv/",
+        "*_env/",
+        "local.settings.json",
+    } <= ignored
+    wanted = {"function_app.py", "host.json", "requirements.txt", "pipeline/", "catalog.yaml"}
+    assert not wanted & ignored
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    tops = {name.split("/")[0] + "/" * ("/" in name) for name in listed}
+    around = {top for top in tops - {".funcignore"} if top not in ignored and not top.startswith(".git")}
+    assert around - wanted == set(), "say in .funcignore whether these are deployed"
+
+
+def test_hooks_are_there() -> None:
+    azd = yaml.safe_load((ROOT / "azure.yaml").read_text(encoding="utf-8"))
+    for shell in azd["services"]["api"]["hooks"]["prepackage"].values():
+        for script in re.findall(r"[\w/.-]+\.(?:sh|ps1|py)", shell["run"]):
+            assert Path(ROOT / script).exists(), script
