@@ -7,13 +7,25 @@ KQL := infra/kql/node_modules/@kusto/language-service-next/package.json
 PY := $(VENV)/bin/python
 AZURITE := sandbox/node_modules/azurite/package.json
 
-# The newest supported interpreter that really starts. A version manager's shim may be on PATH and start nothing,
-# and a version it holds may be on no PATH at all, so every candidate is run before it is chosen.
+# Prints "minor version, path" of an interpreter that serves, else says why it does not.
+SERVES := import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 14) or sys.exit("it is Python %d.%d" % v); \
+  from importlib.util import find_spec; lacks = [m for m in ("_ssl", "venv", "ensurepip") if not find_spec(m)]; \
+  sys.exit("it has no module " + lacks[0]) if lacks else print(v[1], sys.executable)
+
+# PYTHON, where it is set, and no other; else the newest that really starts. A version manager's shim may be on PATH and
+# start nothing, and a version it holds may be on no PATH at all, so every candidate is run before it is chosen.
 define FIND_PYTHON
-for python in $${PYTHON:-} python3.14 python3.13 python3.12 python3.11 \
-    $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[1-4]*/bin/python 2>/dev/null) python3 python; do \
-  "$$python" -c 'import sys, ssl, venv, ensurepip; v = sys.version_info; (3, 11) <= v[:2] <= (3, 14) and print(v[1], sys.executable)' 2>/dev/null; \
-done | sort -rn | head -n 1 | cut -d" " -f2-
+if [ -n "$${PYTHON:-}" ]; then \
+  found="$$("$$PYTHON" -c '$(SERVES)' 2>&1)" || { \
+    echo "PYTHON=$$PYTHON does not serve: $$(head -n 1 <<< "$$found"). Name a Python 3.11 to 3.14 with venv and ssl" >&2; exit 1; }; \
+else \
+  found="$$(for python in python3.14 python3.13 python3.12 python3.11 \
+      $$(ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[1-4]*/bin/python 2>/dev/null) python3 python; do \
+    "$$python" -c '$(SERVES)' 2>/dev/null; \
+  done | sort -rn | head -n 1)"; \
+  [ -n "$$found" ] || { echo "missing: Python 3.11 to 3.14 with venv (Debian: apt install python3 python3-venv; or set PYTHON=/path/to/python)" >&2; exit 1; }; \
+fi; \
+cut -d" " -f2- <<< "$$found"
 endef
 
 .PHONY: help
@@ -21,17 +33,23 @@ help: ## What can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 .PHONY: setup
-setup: $(VENV)/.installed $(AZURITE) ## Install everything into .venv and sandbox/node_modules
+setup: venv $(AZURITE) ## Install everything into .venv and sandbox/node_modules (PYTHON=python3.12 chooses the interpreter)
 
-$(VENV)/.installed: requirements-dev.txt
-	@python="$$($(FIND_PYTHON))"; \
-	if [ -z "$$python" ]; then \
-	  echo "missing: Python 3.11 to 3.14 with venv (Debian: apt install python3 python3-venv; or set PYTHON=/path/to/python)" >&2; exit 1; \
+# Made anew where requirements-dev.txt is newer, where PYTHON is another version, and where its interpreter is gone.
+.PHONY: venv
+venv:
+	@version='import platform; print(platform.python_version())'; \
+	has="$$($(PY) -c "$$version" 2>/dev/null)"; \
+	if [ -n "$${PYTHON:-}" ] || [ -z "$$has" ] || [ ! $(VENV)/.installed -nt requirements-dev.txt ]; then \
+	  python="$$($(FIND_PYTHON))" || exit 1; \
+	  if [ ! $(VENV)/.installed -nt requirements-dev.txt ] || [ "$$("$$python" -c "$$version")" != "$$has" ]; then \
+	    echo "making $(VENV) with $$python"; \
+	    "$$python" -m venv --clear $(VENV) && \
+	    $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt && \
+	    touch $(VENV)/.installed || exit 1; \
+	  fi; \
 	fi; \
-	echo "using $$("$$python" --version) at $$python"; \
-	"$$python" -m venv --clear $(VENV)
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@touch $@
+	echo "using $$($(PY) --version) in $(VENV)"
 
 $(AZURITE): sandbox/package-lock.json
 	@command -v npm >/dev/null || { echo "missing: npm, with Node.js 20 or newer (Azurite, the storage of the sandbox, runs on it)" >&2; exit 1; }
@@ -45,7 +63,7 @@ demo: setup ## Drop a real VHD into an Azure on this machine and watch it become
 
 .PHONY: test
 test: setup ## Run every test
-	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
+	@$(PY) -m pytest -n 2 --dist worksteal -m "not compiler" $(ARGS)
 
 .PHONY: uploads
 uploads: setup ## Play two hundred uploads, in any order, by azcopy where there is one, killed and whole (half an hour)
@@ -61,9 +79,9 @@ check: setup infra-check ## Lint, format, types and infra
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 
-# In an environment of its own: checkov pins a hundred packages. It passes over what it cannot read, and says so.
+# In an environment of its own: checkov pins a hundred packages.
 $(CHECKOV)/.installed: infra/requirements-checkov.txt
-	@"$$($(FIND_PYTHON))" -m venv --clear $(CHECKOV)
+	@python="$$($(FIND_PYTHON))" && "$$python" -m venv --clear $(CHECKOV)
 	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements-checkov.txt
 	@touch $@
 
@@ -72,11 +90,17 @@ $(KQL): infra/kql/package-lock.json
 	@touch $@
 
 .PHONY: infra-check
-infra-check: setup $(CHECKOV)/.installed $(KQL) ## Check infra/: Bicep against Azure's types, the code and a security scanner; queries
-	@$(PY) -m pytest tests/infra -n 0 -q -k "not sandbox"
+infra-check: setup $(CHECKOV)/.installed $(KQL) ## Check infra/: Bicep by its compiler, where there is one; the deployment; queries; a security scanner
+	@$(PY) -m pytest tests/infra -n 2 -q -k "not sandbox"
 	@node infra/kql/check.cjs
-	@$(CHECKOV)/bin/checkov -d infra --framework bicep --compact --quiet --skip-download > $(CHECKOV)/found 2>/dev/null; \
+	@$(VENV)/bin/shellcheck infra/*.sh .ci/run
+	@$(PY) -m tests.infra.snapshots $(CHECKOV)/templates
+	@$(CHECKOV)/bin/checkov -d $(CHECKOV)/templates --framework arm --config-file infra/checkov.yaml --compact --quiet --skip-download > $(CHECKOV)/found 2>/dev/null; \
 	status=$$?; cat $(CHECKOV)/found; test $$status = 0 && grep -q "^Passed checks" $(CHECKOV)/found && ! grep -q "Parsing errors" $(CHECKOV)/found
+
+.PHONY: snapshots
+snapshots: setup ## Evaluate the deployment anew into infra/snapshots (takes the Bicep compiler: BICEP, bicep, az bicep)
+	@$(PY) -m tests.infra.compiler
 
 .PHONY: bench
 bench: setup ## What one publish costs: calls, bytes, seconds
@@ -86,7 +110,7 @@ bench: setup ## What one publish costs: calls, bytes, seconds
 lock: ## Resolve requirements.txt and requirements-dev.txt anew (one resolution, Python 3.11 and up)
 	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -o requirements.txt
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -c requirements.txt -o requirements-dev.txt
-	@uv pip compile infra/checkov.in --override infra/checkov.override --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -o infra/requirements-checkov.txt
+	@uv pip compile infra/checkov.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -o infra/requirements-checkov.txt
 
 .PHONY: clean
 clean: ## Remove what setup, sandbox and tests left
