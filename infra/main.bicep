@@ -564,9 +564,11 @@ output OPTIONS_ON string[] = concat(
   eventsTopic ? ['eventsTopic'] : [],
   makesNetwork ? ['network'] : [],
   privateNetwork ? ['privateNetwork'] : [],
-  privateNetwork && privateDns && privateDnsZoneIds == null ? ['privateDnsZones'] : []
+  privateNetwork && privateDns && privateDnsZoneIds == null ? ['privateDnsZones'] : [],
+  empty(alertEmail) ? [] : ['alertEmail']
 )
 output UPLOADER_IN_USE string = uploaderPrincipalId
+output ALERTS_IN_USE string[] = alerts.outputs.names
 output ROLES_IN_USE string[] = concat(
   [
     guid(subscription().id, token, 'tagger')

@@ -297,3 +297,9 @@ resource disabledRule 'Microsoft.Insights/activityLogAlerts@2026-01-01' = {
     }
   }
 }
+
+output names string[] = concat(
+  map(logAlerts, rule => 'gallerist-${rule.name}-${token}'),
+  map(eventGridAlerts, rule => 'gallerist-${rule.name}-${token}'),
+  [disabledRule.name]
+)

@@ -290,3 +290,37 @@ def test_hooks_are_there() -> None:
     for shell in azd["services"]["api"]["hooks"]["prepackage"].values():
         for script in re.findall(r"[\w/.-]+\.(?:sh|ps1|py)", shell["run"]):
             assert Path(ROOT / script).exists(), script
+
+
+def test_what_only_an_option_makes_is_known_to_the_script_that_takes_it_away() -> None:
+    script = (INFRA / "remove-unused.sh").read_text("utf-8")
+    ending = "tx7kzk3y5622i"
+    suffix = "[format('privatelink.{0}.{1}', '%s', environment().suffixes.storage)]"
+    known = set()
+    for option, kind, name in re.findall(r"^(\w+) (Microsoft\.[\w./]+) (\S+)$", script, re.MULTILINE):
+        assert option == "closedVhdAccount" or f"['{option}']" in MAIN, f"main.bicep never says {option}"
+        known.add((kind, name.replace("${NAMES_END_WITH}", ending).replace("$NAMES_END_WITH", ending)))
+    plain = {one["id"] for one in resources("defaults")}
+    for resource in resources("everything"):
+        kind, name = resource["type"], resource["name"]
+        if (
+            resource["id"] in plain
+            or kind.startswith("Microsoft.Authorization/")
+            or kind.endswith("privateDnsZoneGroups")
+        ):
+            continue  # roles and assignments are found by what they are called
+        for service in ("blob", "queue", "table"):
+            name = name.replace(suffix % service, f"privatelink.{service}.$suffix")
+            if f"'{service}'" in name:
+                name = f"privatelink.{service}.$suffix" + (f"/vnet-{ending}" if kind.endswith("Links") else "")
+        assert (kind, name) in known, f"remove-unused.sh does not know {kind} {name}"
+    for words in ("Uploads VHDs", "Asks for versions and gives verdicts", "What the blob trigger asks for"):
+        assert f"description: '{words}'" in (INFRA / "modules/vhd-storage.bicep").read_text("utf-8")
+        assert f"description=='{words}'" in script
+
+
+def test_the_names_of_what_is_in_use_are_outputs() -> None:
+    script = (INFRA / "remove-unused.sh").read_text("utf-8")
+    outputs = set(re.findall(r"^output (\w+)", MAIN, re.MULTILINE))
+    (wanted,) = re.findall(r"^for name in ((?:[A-Z_]+ *(?:\\\n *)?)+); do", script, re.MULTILINE)
+    assert set(wanted.replace("\\", "").split()) <= outputs
