@@ -172,4 +172,4 @@ for i in "${!ids[@]}"; do
     left=$((left + 1))
   fi
 done
-[ "$left" = 0 ] || fault "$left are left, see above. A network goes once the app is out of it: azd provision, or az functionapp vnet-integration remove"
+[ "$left" = 0 ] || fault "not all is gone ($left left): see above. A network goes once the app is out of it: azd provision, or az functionapp vnet-integration remove"
