@@ -29,6 +29,7 @@ from sandbox.arm import StorageBlobs, create_app
 from sandbox.eventgrid import EventGrid, to_queue, to_webhook
 from sandbox.host.keys import Keys
 from sandbox.identity import Identity
+from sandbox.ports import listen
 from sandbox.provision import UPLOADS, provision
 from sandbox.tls import Certificates, certificates
 from sandbox.topic import create_topic
@@ -103,8 +104,9 @@ class Sandbox:
         folder.mkdir(parents=True, exist_ok=True)
         for stale in ("endpoints.json", "env"):
             (folder / stale).unlink(missing_ok=True)
-        ports, functions = _ports(self.options.port_base)
-        self._stops.append(functions.close)
+        sockets = _listen(self.options.port_base)
+        self._stops.extend(held.close for held in sockets.values())
+        ports = {name: held.getsockname()[1] for name, held in sockets.items()}
         trusted = certificates(folder / "tls", public=self.options.public_authorities)
         identity = Identity(folder / "identity")
         tls = f"https://127.0.0.1:{{}}/{azurite.ACCOUNT}"
@@ -117,7 +119,7 @@ class Sandbox:
         }
         storage = azurite.start(
             folder / "azurite",
-            azurite.Ports(ports["blob"], ports["queue"], ports["table"]),
+            azurite.Sockets(sockets["blob"], sockets["queue"], sockets["table"]),
             trusted,
             folder / "azurite.log",
         )
@@ -130,10 +132,12 @@ class Sandbox:
             blobs=blobs,
             beside=[Mount("/topic", create_topic(identity))],
         )
-        self._serve(arm, ports["arm"], trusted)
-        self._serve(identity.app(), ports["identity"])
-        for name in ("blob", "queue", "table"):
-            _await_port(ports[name], storage, folder / "azurite.log")
+        self._serve(arm, sockets["arm"], trusted)
+        self._serve(identity.app(), sockets["identity"])
+        try:
+            azurite.await_ready([ports[name] for name in ("blob", "queue", "table")], trusted)
+        except OSError as error:
+            raise SandboxError(f"Azurite does not start: see {folder / 'azurite.log'}") from error
         provision(
             self.catalog,
             self.options.seed_galleries,
@@ -144,7 +148,9 @@ class Sandbox:
         self._start_events(folder, identity)
         self.env = self._environment(identity)
         if self.options.host:
-            self._start_hosts(functions, folder)
+            self._start_hosts(sockets["functions"], folder)
+        else:
+            sockets["functions"].close()  # for a host of one's own
         self._watch(storage)
         _write(folder / "env", "".join(f"{name}={value}\n" for name, value in self.env.items()))
         _write(folder / "endpoints.json", json.dumps(self.endpoints, indent=2) + "\n")
@@ -166,15 +172,16 @@ class Sandbox:
         """Let `wait` return."""
         self._stopping.set()
 
-    def _serve(self, app: Starlette, port: int, tls: Certificates | None = None) -> None:
+    def _serve(self, app: Starlette, listening: socket.socket, tls: Certificates | None = None) -> None:
+        port = listening.getsockname()[1]
         config = uvicorn.Config(
-            app, host="127.0.0.1", port=port, log_level="warning", access_log=False, lifespan="off",
+            app, log_level="warning", access_log=False, lifespan="off",
             server_header=False,  # ARM sends none
             date_header=tls is None,  # ARM, which TLS is for, has a time of its own
             ssl_certfile=str(tls.server_cert) if tls else None, ssl_keyfile=str(tls.server_key) if tls else None,
         )  # fmt: skip
         server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, name=f"port-{port}", daemon=True)
+        thread = threading.Thread(target=server.run, args=[[listening]], name=f"port-{port}", daemon=True)
         thread.start()
         deadline = time.monotonic() + _READY_WITHIN
         while not server.started:
@@ -308,39 +315,23 @@ def run(options: Options, ready: Callable[[Sandbox], None]) -> None:
         sandbox.wait()
 
 
-def _ports(base: int) -> tuple[dict[str, int], socket.socket]:
-    """A port for each service, and the socket of the functions host, which its instances share."""
-    wanted = {name: base + n if base else 0 for n, name in enumerate(SERVICES)}
+def _listen(base: int) -> dict[str, socket.socket]:
+    """A listening socket for each service: its port is nobody else's from here on."""
     held: dict[str, socket.socket] = {}
     try:
-        for name, port in wanted.items():
-            held[name] = socket.socket()
-            held[name].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for number, name in enumerate(SERVICES):
+            port = base + number if base else 0
             try:
-                held[name].bind(("127.0.0.1", port))
+                held[name] = listen(port)
             except OSError as error:
                 raise SandboxError(
                     f"port {port}, which {name} wants, is in use: end what holds it, or give another --port-base"
                 ) from error
-        ports = {name: held[name].getsockname()[1] for name in SERVICES}
-        functions = held.pop("functions")
-        functions.listen(128)
-        return ports, functions
-    finally:
-        for sock in held.values():
-            sock.close()
-
-
-def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _READY_WITHIN
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise SandboxError(f"Azurite does not start: see {log}")
+    except SandboxError:
+        for taken in held.values():
+            taken.close()
+        raise
+    return held
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import struct
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from starlette.types import ASGIApp
 from sandbox import azurite, tls
 from sandbox.arm import StorageBlobs, create_app
 from sandbox.identity import Identity
+from sandbox.ports import listen
 
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
 GROUP = "rgGallerist"
@@ -36,20 +36,12 @@ LOCKS_API = {"api-version": "2020-05-01"}
 SCOPE = "https://management.azure.com/.default"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def serving(app: ASGIApp, certificates: tls.Certificates) -> Iterator[str]:
     """Serve `app` over TLS in a thread; its URL."""
-    port = free_port()
+    listening = listen()
     config = uvicorn.Config(
         app,
-        host="127.0.0.1",
-        port=port,
         log_level="error",
         server_header=False,
         date_header=False,
@@ -59,12 +51,12 @@ def serving(app: ASGIApp, certificates: tls.Certificates) -> Iterator[str]:
         timeout_graceful_shutdown=0,
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
+    thread = threading.Thread(target=server.run, args=[[listening]], daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
     try:
-        yield f"https://127.0.0.1:{port}"
+        yield f"https://127.0.0.1:{listening.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(10)
@@ -73,23 +65,12 @@ def serving(app: ASGIApp, certificates: tls.Certificates) -> Iterator[str]:
 @contextmanager
 def running_azurite(folder: Path, certificates: tls.Certificates) -> Iterator[str]:
     """Azurite's blob service; its URL with the account."""
-    for _ in range(3):  # a port that is free may be another's by the time it is bound
-        ports = azurite.Ports(free_port(), free_port(), free_port())
-        process = azurite.start(folder / "azurite", ports, certificates, folder / "azurite.log")
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(2)
-            continue
-        break
+    sockets = azurite.Sockets.free()
+    blob, _, _ = sockets.ports
+    process = azurite.start(folder / "azurite", sockets, certificates, folder / "azurite.log")
     try:
-        deadline = time.monotonic() + 30
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", ports.blob)) == 0:
-                    break
-            assert process.poll() is None, "Azurite died"
-            assert time.monotonic() < deadline, "Azurite does not listen"
-            time.sleep(0.1)
-        yield f"https://127.0.0.1:{ports.blob}/{azurite.ACCOUNT}"
+        azurite.await_ready([blob], certificates)
+        yield f"https://127.0.0.1:{blob}/{azurite.ACCOUNT}"
     finally:
         process.terminate()
         try:

@@ -28,6 +28,7 @@ from azure.storage.queue import QueueClient, QueueServiceClient
 from sandbox import azurite, tls
 from sandbox.host.timers import Schedule
 from sandbox.identity import Identity
+from sandbox.ports import listen
 
 APP = Path(__file__).parent / "host_app"
 START = (
@@ -62,10 +63,11 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     endpoint = uvicorn.Server(uvicorn.Config(identity.app(), log_level="warning", lifespan="off"))
     serving = threading.Thread(target=endpoint.run, kwargs={"sockets": [listening]}, daemon=True)
     serving.start()
-    ports = azurite.Ports(*free_ports(3))
-    storage = azurite.start(folder / "storage", ports, certificates, folder / "azurite.log")
-    blob_uri = f"https://127.0.0.1:{ports.blob}/{azurite.ACCOUNT}"
-    queue_uri = f"https://127.0.0.1:{ports.queue}/{azurite.ACCOUNT}"
+    sockets = azurite.Sockets.free()
+    blob, queue, _ = sockets.ports
+    storage = azurite.start(folder / "storage", sockets, certificates, folder / "azurite.log")
+    blob_uri = f"https://127.0.0.1:{blob}/{azurite.ACCOUNT}"
+    queue_uri = f"https://127.0.0.1:{queue}/{azurite.ACCOUNT}"
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(Path(__file__).parents[2]),
@@ -79,26 +81,13 @@ def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     }
     client = {"credential": identity.credential(), "connection_verify": str(certificates.ca_bundle)}
     try:
-        eventually(lambda: storage.poll() is None and (answers(ports.blob) and answers(ports.queue)))
+        azurite.await_ready([blob, queue], certificates)
         yield Azure(environment, BlobServiceClient(blob_uri, **client), QueueServiceClient(queue_uri, **client))
     finally:
         storage.terminate()
         storage.wait(10)
         endpoint.should_exit = True
         serving.join(10)
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass
@@ -292,7 +281,8 @@ class TestQueues:
         assert next(line for line in app.log() if line.get("outcome") == "timed out")["limit"] == 1
 
     def test_storage_that_is_away_is_waited_for(self, app: App) -> None:
-        (port,) = free_ports(1)
+        with listen() as held:
+            port = held.getsockname()[1]  # of nobody, once it is let go
         app.start(Work__queueServiceUri=f"https://127.0.0.1:{port}/{azurite.ACCOUNT}")
         eventually(lambda: [line for line in app.log() if line["event"] == "listener fault"], 30)
         assert httpx.get(app.url + "/admin/host/status").json()["state"] == "Running"

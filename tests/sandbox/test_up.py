@@ -10,14 +10,19 @@ import ssl
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from sandbox.up import ROOT
+from sandbox import azurite
+from sandbox.ports import listen
+from sandbox.up import ROOT, Options, Sandbox, SandboxError
 from tests.azure import eventually
 
 SERVICES = {"blob", "queue", "table", "arm", "identity", "functions", "ca_bundle"}
@@ -81,6 +86,56 @@ def test_a_port_in_use_is_said_by_name(tmp_path: Path) -> None:
             said = " ".join(process.stdout.read().split())
     assert f"port {port}, which blob wants, is in use" in said
     assert "--port-base" in said
+
+
+def test_a_port_is_nobody_elses_from_the_choice_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every moment that passes before Azurite runs, another process looks for a port, and for these ports."""
+    taken: list[socket.socket] = []
+    start = azurite.start
+
+    def start_late(*arguments: Any) -> subprocess.Popen[bytes]:
+        chosen = {held.getsockname()[1] for held in vars(arguments[1]).values()}
+        for reuse in (0, 1):
+            for port in chosen:
+                with socket.socket() as thief:
+                    thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+                    with pytest.raises(OSError, match="in use"):
+                        thief.bind(("127.0.0.1", port))
+        taken.extend(listen() for _ in range(200))
+        assert not chosen & {one.getsockname()[1] for one in taken}
+        return start(*arguments)
+
+    monkeypatch.setattr(azurite, "start", start_late)
+    try:
+        with Sandbox(Options(state_dir=tmp_path, host=False, public_authorities=False)) as sandbox:
+            assert httpx.get(sandbox.endpoints["arm"] + "/sandbox/clock", verify=False).status_code == 200  # noqa: S501
+    finally:
+        for one in taken:
+            one.close()
+    assert len(taken) == 200
+
+
+def test_many_start_at_once(tmp_path: Path) -> None:
+    def start(number: int) -> set[int]:
+        with Sandbox(Options(state_dir=tmp_path / str(number), host=False, public_authorities=False)) as sandbox:
+            return {httpx.URL(sandbox.endpoints[name]).port for name in SERVICES - {"ca_bundle", "functions"}}
+
+    with ThreadPoolExecutor(6) as pool:
+        ports = list(pool.map(start, range(6)))
+    assert all(len(own) == 5 for own in ports)
+
+
+def test_an_azurite_that_dies_is_said_at_once(tmp_path: Path) -> None:
+    """Its ports are held before it runs, and are let go with it: who waits for it is refused."""
+    (tmp_path / "azurite").mkdir()
+    (tmp_path / "azurite/__azurite_db_blob__.json").mkdir()
+    began = time.monotonic()
+    with (
+        pytest.raises(SandboxError, match=r"Azurite does not start: see .*azurite\.log"),
+        Sandbox(Options(state_dir=tmp_path, host=False)),
+    ):
+        pass
+    assert time.monotonic() - began < 20
 
 
 def test_a_catalog_with_faults_is_said_at_once(tmp_path: Path) -> None:
