@@ -15,6 +15,7 @@ from pipeline.cloud.queues import Queues
 from pipeline.cloud.tables import Tables
 from pipeline.gallery import Listing
 from pipeline.ledger import Holds, Ledger, Requests, Sources, Turns
+from pipeline.resource_ids import ResourceGroup
 from pipeline.runs import Run, RunStore, now
 from pipeline.settings import Settings, load_settings
 
@@ -43,6 +44,16 @@ class Context:
     def definition_of(self, image: str) -> DefinitionId:
         """Where versions of an image go by the catalog."""
         return DefinitionId.parse(self.catalog.definition_id(image))
+
+    def managed_image_group(self, image: str) -> ResourceGroup | None:
+        """Where managed images for an image are made; None where Azure lets none be made."""
+        return self.settings.managed_image_group(self.definition_of(image).group)
+
+    def managed_image_group_of(self, run: Run) -> ResourceGroup:
+        """Where the run's managed image is made, whatever the settings have become since."""
+        if run.managed_image_group:
+            return ResourceGroup.parse(run.managed_image_group)
+        return self.definition(run).group
 
     def listing(self, at: DefinitionId) -> Listing:
         """The versions of a definition; none where it is not there, for then nothing was published yet."""

@@ -118,7 +118,7 @@ def _take(ctx: Context, run: Run) -> Outcome:
         run.faults += 1
         may_pass = isinstance(fault, Conflict) or run.stage is Stage.UNDOING
         if not may_pass or run.faults > _TRIES:
-            return _give_up(run, str(fault))
+            return _give_up(ctx, run, str(fault))
         return _put_off(ctx, run, _backoff(ctx, run), str(fault))
     except Exception as error:
         ctx.runs.note_fault(run.id, f"{type(error).__name__}: {error}")
@@ -144,13 +144,15 @@ def _backoff(ctx: Context, run: Run) -> float:
 def _put_off(ctx: Context, run: Run, seconds: float, why: str) -> Outcome:
     since = (now() - run.entered).total_seconds()
     if run.stage is Stage.UNDOING and since > ctx.settings.run_deadline_seconds:
-        return _give_up(run, why)
+        return _give_up(ctx, run, why)
     return Wait(seconds, why, happened=why if run.faults == 1 else None)
 
 
-def _give_up(run: Run, why: str) -> Outcome:
+def _give_up(ctx: Context, run: Run, why: str) -> Outcome:
     if run.stage is not Stage.UNDOING:
         return fail(run, why)
+    if run.managed_image:
+        ctx.sources.leave_in(ctx.managed_image_group_of(run))
     made = [
         f"managed image {run.managed_image}" if run.managed_image else "",
         f"version {run.version}" if run.version else "",
@@ -197,7 +199,7 @@ def retry(ctx: Context, run_id: str, why: str = "tried again", asked: Run | None
         run.request_id = asked.request_id or run.request_id
     run.stage = run.first_stage
     run.began = run.entered = run.due = now()
-    run.ended = run.reason = run.operation = run.managed_image = run.boots = None
+    run.ended = run.reason = run.operation = run.managed_image = run.managed_image_group = run.boots = None
     run.upload, run.source_at_fault = Upload(), False
     for data in run.data_disks:
         data.upload = Upload()
@@ -248,7 +250,7 @@ def fail_poisoned(ctx: Context, run_id: str, generation: int, tries: int) -> Non
     with bound_contextvars(run=run.id, image=run.image, stage=run.stage.value):
         _log.error("step_poisoned", generation=generation, fault=fault)
         try:
-            _save(ctx, run, etag, _give_up(run, reason))
+            _save(ctx, run, etag, _give_up(ctx, run, reason))
         except Overtaken:
             return
         if not run.stage.ended:

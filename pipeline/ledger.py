@@ -13,6 +13,7 @@ from hashlib import sha256
 from pipeline.cloud.faults import Conflict, NotFound
 from pipeline.cloud.tables import Change, Tables
 from pipeline.gates import Hold
+from pipeline.resource_ids import ResourceGroup
 from pipeline.versions import LARGEST_PART, Version
 
 TABLE = "ledger"
@@ -22,6 +23,7 @@ _RULES = "rule"
 _WAITING = "waiting"
 _REQUEST = "request"
 _UNTAGGED = "untagged"
+_LEFT_IN = "left-in"
 
 
 class Taken(Exception):
@@ -220,6 +222,16 @@ class Sources:
     def tagged(self, run: str) -> None:
         """Forget that a run's source could not be tagged."""
         self._tables.delete(SOURCES, _UNTAGGED, run)
+
+    def leave_in(self, group: ResourceGroup) -> None:
+        """Remember that a run left a managed image in a resource group."""
+        key = sha256(group.key.encode()).hexdigest()
+        with suppress(Conflict):
+            self._tables.insert(SOURCES, {"PartitionKey": _LEFT_IN, "RowKey": key, "group": str(group)})
+
+    def left_in(self) -> list[ResourceGroup]:
+        """The resource groups in which runs have ever left managed images."""
+        return [ResourceGroup.parse(str(row["group"])) for row in self._tables.rows(SOURCES, _LEFT_IN)]
 
     def stop_waiting(self, image: str, url: str, run: str) -> None:
         """Let another run wait for this address; nothing where another already does."""

@@ -12,15 +12,16 @@ import structlog
 from pipeline import promotion
 from pipeline.catalog import Fate, Keep
 from pipeline.cloud.compute import Compute, DefinitionId
-from pipeline.cloud.faults import CloudFault, NotFound
+from pipeline.cloud.faults import CloudFault, Denied, NotFound
 from pipeline.context import Context
 from pipeline.gallery import KEEP, WITHDRAWN, Listing, VersionFacts, by_number
+from pipeline.resource_ids import ResourceGroup
 from pipeline.runs import Purpose, Run, Stage
 from pipeline.stages.marks import RUN_TAG, is_published, source_tag
 
 _log = structlog.get_logger()
-Tagged = list[tuple[str, str]]
-"""Managed images by name, each with the run it is tagged with."""
+Tagged = list[tuple[ResourceGroup, str, str]]
+"""Managed images by resource group and name, each with the run it is tagged with."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Orphan:
     kind: str
     name: str
     run: str
+    group: ResourceGroup
 
 
 @dataclass(frozen=True)
@@ -131,16 +133,39 @@ def look(ctx: Context, image: str, tagged: dict[str, Tagged] | None = None) -> R
         listing = _as_it_will_be(listing, live)
         holds = _holds(ctx, image, at, listing, live)
         decisions = plan(listing.versions, keep, listing.at, holds)
-    tagged, group = {} if tagged is None else tagged, f"{at.subscription}/{at.resource_group}".lower()
-    if group not in tagged:
-        tagged[group] = ctx.compute.images_tagged(at, RUN_TAG)
+    images = _managed_images(ctx, image, {} if tagged is None else tagged)
     doomed = {decision.version.name for decision in decisions if decision.delete}
     orphans = [
         orphan
-        for orphan in _orphans(ctx, image, listing, tagged[group])
+        for orphan in _orphans(ctx, image, listing, images)
         if orphan.kind != "version" or orphan.name not in {*doomed, *holds}
     ]
     return Retention(image, decisions, orphans, _spent_vhds(ctx, image))
+
+
+def _managed_images(ctx: Context, image: str, tagged: dict[str, Tagged]) -> Tagged:
+    """The managed images that runs of an image may have left behind.
+
+    They are where they are made now, beside the gallery, where they were made before, and in every other group in
+    which a run is known to have left one. What the identity may not see but where they are made now, is passed over:
+    its right there may have gone with the setting that named the group.
+    """
+    now, gallery = ctx.managed_image_group(image), ctx.definition_of(image).group
+    groups = {group.key: group for group in [*ctx.sources.left_in(), gallery, *([now] if now else [])]}
+    for key, group in groups.items():
+        if key in tagged:
+            continue
+        try:
+            found = ctx.compute.images_tagged(group, RUN_TAG)
+        except NotFound:
+            found = []
+        except Denied as fault:
+            if group == now:
+                raise
+            _log.warning("managed_images_unseen", group=str(group), fault=str(fault))
+            found = []
+        tagged[key] = [(group, name, run) for name, run in found]
+    return [one for key in groups for one in tagged[key]]
 
 
 def _live(ctx: Context) -> list[Run]:
@@ -190,7 +215,7 @@ def _orphans(ctx: Context, image: str, listing: Listing, images: Tagged) -> list
     A run that is not known may be another deployment's, and what is withdrawn is no orphan.
     """
     found = [
-        Orphan("version", version.name, run.id)
+        Orphan("version", version.name, run.id, ctx.definition_of(image).group)
         for version in listing.versions
         if version.excluded_from_latest
         and version.tag(WITHDRAWN) is None
@@ -201,9 +226,9 @@ def _orphans(ctx: Context, image: str, listing: Listing, images: Tagged) -> list
         and not run.published
         and f"{run.definition}/versions/{run.version}".lower() == version.id.lower()
     ]
-    for name, run_id in images:
+    for group, name, run_id in images:
         if (run := _ended(ctx, run_id)) and run.image == image:
-            found.append(Orphan("managed image", name, run.id))
+            found.append(Orphan("managed image", name, run.id, group))
     return found
 
 
@@ -276,7 +301,7 @@ def retire(ctx: Context, planned: Retention, only: Collection[str] | None = None
         remove = (
             partial(ctx.compute.delete_version, at, orphan.name, for_good=True)
             if orphan.kind == "version"
-            else partial(ctx.compute.delete_image, at, orphan.name)
+            else partial(ctx.compute.delete_image, orphan.group, orphan.name)
         )
         take("orphan_removed", f"{orphan.kind} {orphan.name}", remove, run=orphan.run)
     for container, name, etag in planned.vhds:

@@ -12,7 +12,7 @@ from typing import Any, Self
 from pydantic import BaseModel
 
 from pipeline.cloud.faults import Conflict, NotFound
-from pipeline.cloud.tables import Change, Row, Tables
+from pipeline.cloud.tables import Change, Row, Span, Tables
 from pipeline.completeness import Upload
 from pipeline.replication import RegionProgress
 from pipeline.source import SourceKind
@@ -142,6 +142,8 @@ class Run(BaseModel):
     size: int | None = None
     definition: str | None = None
     managed_image: str | None = None
+    managed_image_group: str | None = None
+    """The resource id of the group the managed image is in; a record without it is of one beside the gallery."""
     operation: str | None = None
     version: str | None = None
     end_of_life: datetime | None = None
@@ -282,9 +284,10 @@ class RunStore:
         `after` is what the page before this one returned. A page may hold fewer where runs were announced and
         never written down.
         """
-        first = after + "\x01" if after else _counted_down(until) + "}" if until else ""
-        end = _counted_down(since) + "|\x7f" if since else "\x7f"
-        rows = self._tables.between(TABLE, _ALL, first, end, limit, {"image": image} if image else {})
+        span = Span(
+            first=_past(until) if until and not after else "", after=after or "", end=_past(since) if since else ""
+        )
+        rows = self._tables.between(TABLE, _ALL, span, limit, {"image": image} if image else None)
         found = [(str(row["RowKey"]), self.load(str(row["RowKey"]).partition("|")[2])) for row in rows]
         last = str(rows[-1]["RowKey"]) if len(rows) == limit else None
         # Whoever would have begun a run at the same moment has announced it too, at a time of its own.
@@ -334,6 +337,11 @@ def _begun(run: Run) -> str:
 def _counted_down(at: datetime) -> str:
     # Rows come in the order of their keys: counted down, the newest is the first.
     return f"{10**17 - (at - _EPOCH) // timedelta(microseconds=1):017}"
+
+
+def _past(at: datetime) -> str:
+    """The end of the keys of runs that began at `at` or later: `}` comes after `|`."""
+    return _counted_down(at) + "}"
 
 
 def _newest_first(run: Run) -> str:

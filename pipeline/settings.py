@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.validation import field_name, found, sentence
+from pipeline.resource_ids import ResourceGroup, subscription_of_account
+from pipeline.validation import Fault, beside, field_name, found, sentence
 
 _YEAR = 366 * 24 * 3600  # seconds; what is longer is a slip of the hand
+NO_GROUP = (
+    "its gallery is in another subscription than VHD_STORAGE_ACCOUNT_ID, and Azure makes a managed image of a VHD only "
+    "in the subscription of the VHD's storage account. Set MANAGED_IMAGE_GROUP_ID to the resource id of a group there"
+)
+"""Why there is no group to make managed images in, and what to do."""
 
 
 class SettingsError(ValueError):
@@ -28,6 +36,20 @@ def _https(url: str) -> str:
     return url.rstrip("/")
 
 
+def _none_if_empty(value: Any) -> Any:
+    return value or None
+
+
+def _account_id(value: str | None) -> str | None:
+    if value is not None:
+        subscription_of_account(value)
+    return value and value.rstrip("/")
+
+
+def _group_id(value: str | None) -> str | None:
+    return value and str(ResourceGroup.parse(value))
+
+
 Endpoint = Annotated[str, AfterValidator(_https)]
 Seconds = Annotated[float, Field(ge=0, le=_YEAR)]
 Positive = Annotated[float, Field(gt=0, le=_YEAR)]
@@ -42,8 +64,10 @@ class Settings(BaseSettings):
     queue_endpoint: Annotated[Endpoint, Field(validation_alias="Storage__queueServiceUri")]
     table_endpoint: Annotated[Endpoint, Field(validation_alias="Storage__tableServiceUri")]
     catalog: Path = Path("catalog.yaml")
-    vhd_storage_account_id: str | None = None
+    vhd_storage_account_id: Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_account_id)] = None
     """Resource id of the account that holds the VHDs; the direct route names it to Azure."""
+    managed_image_group_id: Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_group_id)] = None
+    """Resource id of the group in which managed images are made; beside the gallery where not set."""
     events_endpoint: Endpoint | None = None
     """An Event Grid topic that takes CloudEvents and is told what became of each run."""
     arm_endpoint: Endpoint = "https://management.azure.com"
@@ -61,11 +85,49 @@ class Settings(BaseSettings):
     sweep_grace_seconds: Positive = 120
     """A step this long overdue counts as lost."""
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _is_one_subscription(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
+        return beside(handler, data, cls, _elsewhere(data) if isinstance(data, dict) else [])
+
+    def managed_image_group(self, gallery: ResourceGroup) -> ResourceGroup | None:
+        """Where managed images are made for a gallery in the group `gallery`; None where Azure lets none be made.
+
+        Azure makes one of a VHD only in the subscription of the VHD's storage account ("does not belong to a storage
+        account in subscription"). Which that is, is not known where VHD_STORAGE_ACCOUNT_ID is not set.
+        """
+        if self.managed_image_group_id:
+            return ResourceGroup.parse(self.managed_image_group_id)
+        account = self.vhd_storage_account_id
+        if account and subscription_of_account(account) != gallery.subscription.lower():
+            return None
+        return gallery
+
+
+def _elsewhere(data: dict[str, Any]) -> list[Fault]:
+    """That managed images would be made in another subscription than the VHDs' account."""
+    group, account = (str(data.get(name) or "") for name in ("managed_image_group_id", "vhd_storage_account_id"))
+    with suppress(ValueError):  # each is told of by its own field
+        wanted = subscription_of_account(account)
+        if ResourceGroup.parse(group).subscription.lower() != wanted:
+            words = (
+                f"names a group in another subscription than VHD_STORAGE_ACCOUNT_ID, {wanted}, and Azure makes a "
+                f"managed image of a VHD only there: name a group in subscription {wanted}"
+            )
+            return [Fault(("managed_image_group_id",), words)]
+    return []
+
 
 def load_settings() -> Settings:
     """The settings in the environment. Raises SettingsError."""
     try:
         return Settings()
     except ValidationError as error:
-        told = [sentence(field_name(fault.path) or "settings", fault.words) for fault in found(error, Settings)]
+        told = [sentence(_setting(fault), fault.words) for fault in found(error, Settings)]
         raise SettingsError(f"app settings: {'; '.join(told)}") from error
+
+
+def _setting(fault: Fault) -> str:
+    """The app setting that a fault is of, as it is spelt."""
+    name = field_name(fault.path)
+    return name.upper() if name in Settings.model_fields else name or "settings"

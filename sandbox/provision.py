@@ -24,11 +24,13 @@ TABLES = [runs.TABLE, ledger.TABLE, ledger.SOURCES, ledger.HOLDS]
 def provision(
     catalog: Catalog,
     galleries: list[str] | None,
+    managed_image_group: str,
     endpoints: dict[str, str],
     credential: TokenCredential,
     arm_token: str,
 ) -> None:
-    """Make what `catalog` needs, of its galleries those named; what is there already stays as it is."""
+    """Make what `catalog` needs, of its galleries those named, and the group that managed images are made in; what is
+    there already stays as it is."""
     ca_bundle = endpoints["ca_bundle"]
     blobs = BlobServiceClient(endpoints["blob"], credential, connection_verify=ca_bundle)
     for container in {"vhds", announce.REJECTED} | {
@@ -45,19 +47,23 @@ def provision(
         tables.create_table_if_not_exists(table)
     _galleries(
         [catalog.galleries[name] for name in galleries or catalog.galleries],
+        managed_image_group,
         endpoints["arm"],
         Path(ca_bundle),
         arm_token,
     )
 
 
-def _galleries(galleries: list[Gallery], arm: str, ca_bundle: Path, token: str) -> None:
+def _galleries(galleries: list[Gallery], managed_image_group: str, arm: str, ca_bundle: Path, token: str) -> None:
     trust = ssl.create_default_context(cafile=str(ca_bundle))
     with httpx.Client(base_url=arm, verify=trust, headers={"Authorization": f"Bearer {token}"}) as client:
+
+        def make(resource_id: str, api_version: str, location: str) -> None:
+            url = f"{resource_id}?api-version={api_version}"
+            if client.get(url).status_code == httpx.codes.NOT_FOUND:
+                client.put(url, json={"location": location}).raise_for_status()
+
+        make(managed_image_group, "2021-04-01", galleries[0].location)
         for gallery in galleries:
-            group = gallery.id.partition("/providers/")[0]
-            client.put(f"{group}?api-version=2021-04-01", json={"location": gallery.location}).raise_for_status()
-            if client.get(f"{gallery.id}?api-version=2024-03-03").status_code == httpx.codes.NOT_FOUND:
-                client.put(
-                    f"{gallery.id}?api-version=2024-03-03", json={"location": gallery.location}
-                ).raise_for_status()
+            make(gallery.id.partition("/providers/")[0], "2021-04-01", gallery.location)
+            make(gallery.id, "2024-03-03", gallery.location)

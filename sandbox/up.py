@@ -42,6 +42,7 @@ VHD_ACCOUNT = (
     "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/rg-storage"
     f"/providers/Microsoft.Storage/storageAccounts/{azurite.ACCOUNT}"
 )
+MANAGED_IMAGE_GROUP = "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/rg-images"
 _READY_WITHIN = 30.0  # seconds
 _DIES_EARLY = 3.0  # seconds; a host that lives shorter than this three times over will not start at all
 
@@ -124,7 +125,7 @@ class Sandbox:
             folder / "azurite.log",
         )
         self._stops.append(lambda: _end(storage))
-        blobs = StorageBlobs(self.endpoints["blob"], identity.credential(), trusted.ca_bundle)
+        blobs = StorageBlobs(self.endpoints["blob"], VHD_ACCOUNT, identity.credential(), trusted.ca_bundle)
         arm = create_app(
             state_dir=folder / "arm",
             time_scale=self.options.time_scale,
@@ -141,6 +142,7 @@ class Sandbox:
         provision(
             self.catalog,
             self.options.seed_galleries,
+            MANAGED_IMAGE_GROUP,
             self.endpoints,
             identity.credential(),
             identity.token("https://management.azure.com"),
@@ -231,6 +233,7 @@ class Sandbox:
             "CATALOG": str(self.options.catalog.resolve()),
             "VHD_CONTAINER": "vhds",
             "VHD_STORAGE_ACCOUNT_ID": VHD_ACCOUNT,
+            "MANAGED_IMAGE_GROUP_ID": MANAGED_IMAGE_GROUP,
             **({"VHD_BLOB_TRIGGER": trigger} if trigger else {}),
             "SWEEP_SCHEDULE": "0 */5 * * * *" if faster < 60 else "*/5 * * * * *",
             "SWEEP_GRACE_SECONDS": f"{max(120 / faster, 5):g}",

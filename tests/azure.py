@@ -105,7 +105,7 @@ class Azure:
 
     def managed_images(self, image: str) -> list[str]:
         """The names of the managed images that runs of `image` have made and not taken away."""
-        group = self.definition(image).partition("/providers/")[0]
+        group = self.env["MANAGED_IMAGE_GROUP_ID"]
         answer = self.arm.get(f"{group}/providers/Microsoft.Compute/images", params={"api-version": "2024-07-01"})
         answer.raise_for_status()
         return [

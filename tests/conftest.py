@@ -20,7 +20,7 @@ from tests.azure import Azure
 from tests.description import ABSENT, SPECIFICATION, Judge
 from tests.recordings import replayed
 
-SUBSCRIPTION = "/subscriptions/00000000-0000-4000-8000-00000000000a"
+SUBSCRIPTION = "/subscriptions/00000000-0000-4000-8000-000000000001"
 KINDS: dict[str, dict[str, Any]] = {
     "web": {
         "definition": {"hyper_v_generation": "V2", "security_type": "TrustedLaunchSupported"},

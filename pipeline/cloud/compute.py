@@ -48,6 +48,7 @@ from azure.mgmt.compute.models import (
 from pipeline.cloud.retry import NO_SDK_RETRIES, cloud_call
 from pipeline.gallery import Listing, VersionFacts, by_number
 from pipeline.replication import RegionProgress, RegionState, region_name
+from pipeline.resource_ids import ResourceGroup
 from pipeline.source import SourceKind, parse_id
 
 _SECURITY_TYPE = "SecurityType"
@@ -56,7 +57,7 @@ _LOCKS = "/providers/Microsoft.Authorization/locks"
 
 @dataclass(frozen=True)
 class DefinitionId:
-    """An image definition by its parts. Its gallery's resource group holds the managed images too."""
+    """An image definition by its parts."""
 
     subscription: str
     resource_group: str
@@ -69,10 +70,10 @@ class DefinitionId:
         parts = resource_id.strip("/").split("/")
         return cls(parts[1], parts[3], parts[7], parts[9])
 
-    def managed_image_id(self, name: str) -> str:
-        """The resource id of a managed image beside this definition's gallery."""
-        group = f"/subscriptions/{self.subscription}/resourceGroups/{self.resource_group}"
-        return f"{group}/providers/Microsoft.Compute/images/{name}"
+    @property
+    def group(self) -> ResourceGroup:
+        """The resource group of its gallery."""
+        return ResourceGroup(self.subscription, self.resource_group)
 
 
 @dataclass(frozen=True)
@@ -152,15 +153,15 @@ class Compute:
         self._client: Callable[[str], ComputeManagementClient] = client
 
     @cloud_call
-    def image_state(self, at: DefinitionId, name: str) -> str:
+    def image_state(self, group: ResourceGroup, name: str) -> str:
         """A managed image's provisioning state. Raises NotFound."""
-        image = self._client(at.subscription).images.get(at.resource_group, name)
+        image = self._client(group.subscription).images.get(group.name, name)
         return _text(image.properties.provisioning_state if image.properties else None)
 
     @cloud_call
     def create_image(
         self,
-        at: DefinitionId,
+        group: ResourceGroup,
         name: str,
         *,
         location: str,
@@ -186,15 +187,15 @@ class Compute:
             ),
         )
         operation = _Operation()
-        self._client(at.subscription).images.begin_create_or_update(
-            at.resource_group, name, image, polling=False, raw_response_hook=operation.note
+        self._client(group.subscription).images.begin_create_or_update(
+            group.name, name, image, polling=False, raw_response_hook=operation.note
         )
         return operation.address
 
     @cloud_call
-    def delete_image(self, at: DefinitionId, name: str) -> None:
+    def delete_image(self, group: ResourceGroup, name: str) -> None:
         """Start to delete a managed image; one that is not there is no fault."""
-        self._client(at.subscription).images.begin_delete(at.resource_group, name, polling=False)
+        self._client(group.subscription).images.begin_delete(group.name, name, polling=False)
 
     @cloud_call
     def source(self, kind: SourceKind, resource_id: str) -> SourceFacts:
@@ -396,9 +397,9 @@ class Compute:
         )
 
     @cloud_call
-    def images_tagged(self, at: DefinitionId, tag: str) -> list[tuple[str, str]]:
-        """The managed images beside a definition's gallery that bear `tag`: each one's name, and the tag's value."""
-        found = self._client(at.subscription).images.list_by_resource_group(at.resource_group)
+    def images_tagged(self, group: ResourceGroup, tag: str) -> list[tuple[str, str]]:
+        """The managed images in a resource group that bear `tag`: each one's name, and the tag's value."""
+        found = self._client(group.subscription).images.list_by_resource_group(group.name)
         return [(str(image.name), value) for image in found if (value := (image.tags or {}).get(tag))]
 
     @cloud_call

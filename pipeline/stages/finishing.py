@@ -38,12 +38,12 @@ def remove_image(run: Run, ctx: Context) -> Wait | None:
     """Delete the run's managed image; None once it is gone."""
     if run.managed_image is None:
         return None
-    at = ctx.definition(run)
+    group = ctx.managed_image_group_of(run)
     try:
-        state = ctx.compute.image_state(at, run.managed_image)
+        state = ctx.compute.image_state(group, run.managed_image)
     except NotFound:
-        run.managed_image = None
+        run.managed_image = run.managed_image_group = None
         return None
     if state != "Deleting":
-        ctx.compute.delete_image(at, run.managed_image)
+        ctx.compute.delete_image(group, run.managed_image)
     return Wait(ctx.settings.poll_seconds, f"managed image {run.managed_image} is being deleted")

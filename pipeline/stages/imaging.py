@@ -23,13 +23,13 @@ def imaging(run: Run, ctx: Context) -> Outcome:
             return Go(Stage.NUMBERING, "straight from the source, without a managed image of its own")
         run.operation = _start(run, ctx, run.managed_image)
         return Wait(ctx.settings.poll_seconds, f"managed image {run.managed_image} is being made")
-    at = ctx.definition(run)
+    group = ctx.managed_image_group_of(run)
     try:
-        state = ctx.compute.image_state(at, str(run.managed_image))
+        state = ctx.compute.image_state(group, str(run.managed_image))
     except NotFound:
         state = "not seen yet"
     if state == "Failed":
-        why = ctx.compute.why_failed(at.subscription, run.operation)
+        why = ctx.compute.why_failed(group.subscription, run.operation)
         raise RunFailed(f"Azure could not make a managed image of the VHD: {why or 'it gives no reason'}")
     if state != "Succeeded":
         waited = (now() - run.entered).total_seconds()
@@ -42,7 +42,7 @@ def imaging(run: Run, ctx: Context) -> Outcome:
 def _start(run: Run, ctx: Context, name: str) -> str:
     definition = ctx.catalog.images[run.image].definition
     return ctx.compute.create_image(
-        ctx.definition(run),
+        ctx.managed_image_group_of(run),
         name,
         location=ctx.catalog.gallery_of(run.image).location,
         blob_uri=run.source,

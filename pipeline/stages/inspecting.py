@@ -7,6 +7,7 @@ from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.fit import Unfit, check_boot, check_size
 from pipeline.runs import Boots, Run, Stage
+from pipeline.settings import NO_GROUP
 from pipeline.source import SourceKind
 from pipeline.stages.outcome import Go, Outcome, RunFailed, SourceAtFault
 from pipeline.stages.ripeness import check_ripe
@@ -36,7 +37,10 @@ def inspecting(run: Run, ctx: Context) -> Outcome:
         # Another definition in the catalog mends what a whole table says; nothing mends a broken one.
         raise (SourceAtFault if boots.fault else RunFailed)(str(fault)) from fault
     if image.taken_route is Route.MANAGED_IMAGE:
-        run.managed_image = run.image_name
+        group = ctx.managed_image_group(run.image)
+        if group is None:
+            raise RunFailed(f"no managed image can be made for {run.image}: {NO_GROUP}")
+        run.managed_image, run.managed_image_group = run.image_name, str(group)
     elif ctx.settings.vhd_storage_account_id is None:
         raise RunFailed(
             "the direct route needs the app setting VHD_STORAGE_ACCOUNT_ID, the storage account's resource id"

@@ -50,9 +50,8 @@ def _create(run: Run, ctx: Context) -> Outcome:
 
 
 def _source(run: Run, ctx: Context) -> VersionSource:
-    at = ctx.definition(run)
     if run.managed_image:
-        return VersionSource(image=at.managed_image_id(run.managed_image))
+        return VersionSource(image=ctx.managed_image_group_of(run).managed_image_id(run.managed_image))
     match run.kind:
         case SourceKind.BLOB:
             return VersionSource(

@@ -19,15 +19,23 @@ class BlobSource(Protocol):
     def look_up(self, uri: str) -> Blob | None:
         """The blob's type, size and last 512 bytes, or None where it cannot be read. Blocks."""
 
+    def subscription_of(self, uri: str) -> str | None:
+        """The subscription of the storage account that an address is in; None for an account that is not known."""
+
 
 class StorageBlobs:
-    """Blobs of one storage account. `account_url` as in `https://127.0.0.1:10000/devstoreaccount1`."""
+    """Blobs of one storage account. `account_url` as in `https://127.0.0.1:10000/devstoreaccount1`; `account_id` is its
+    resource id."""
 
-    def __init__(self, account_url: str, credential: TokenCredential, ca_bundle: Path) -> None:
+    def __init__(self, account_url: str, account_id: str, credential: TokenCredential, ca_bundle: Path) -> None:
         self._account_url = account_url.rstrip("/")
+        self._subscription = account_id.split("/")[2]
         self._service = BlobServiceClient(
             self._account_url, credential=credential, connection_verify=str(ca_bundle), retry_total=1
         )
+
+    def subscription_of(self, uri: str) -> str | None:
+        return self._subscription if uri.startswith(f"{self._account_url}/") else None
 
     def look_up(self, uri: str) -> Blob | None:
         address = urlsplit(uri)._replace(query="", fragment="").geturl()

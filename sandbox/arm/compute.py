@@ -284,7 +284,7 @@ class Compute:
         return definitions.created(request.id, body, siblings, request.api_version, now, self._clock)
 
     def _image_draft(
-        self, _: ArmRequest, body: bodies.BoundBody, existing: Resource | None, sizes: _Sizes, now: datetime
+        self, request: ArmRequest, body: bodies.BoundBody, existing: Resource | None, sizes: _Sizes, now: datetime
     ) -> Draft:
         if existing is not None:
             return images.updated(existing, body, now, self._clock)
@@ -299,6 +299,9 @@ class Compute:
             captured = virtual_machines.image_storage(machine, self._inventory.held(machine))
             named += virtual_machines.disk_ids(machine.properties)
         found = sources.Sources({key.lower(): self._inventory.source(key) for key in named}, sizes)
+        images.check_account(
+            body.properties, self._inventory.elsewhere(list(sizes), request.id.subscription), request.id.subscription
+        )
         return images.created(body, found, captured, now, self._clock)
 
     def _disk_draft(

@@ -292,6 +292,7 @@ def as_source(disk: Resource) -> Source:
         hyper_v_generation=found.get("hyperVGeneration"),
         architecture=found.get("supportedCapabilities", {}).get("architecture"),
         security_type=found.get("securityProfile", {}).get("securityType", "Standard"),
+        encrypted="diskEncryptionSetId" in found.get("encryption", {}),
         unique_id=found.get("uniqueId"),
         incremental=bool(found.get("incremental")),
         traits={key: found[key] for key in _INHERITED if key in found},

@@ -36,6 +36,19 @@ def source_ids(properties: dict[str, Any]) -> list[str]:
     return [str(source.get("id")) for source in sources]
 
 
+def check_account(properties: dict[str, Any], elsewhere: set[str], subscription: str) -> None:
+    """Raises ArmError where a blob's storage account is not in the subscription that the image is to be in.
+
+    The code is that of images (terraform-provider-azurerm#1221), the words are those that disks have for it
+    (azure-docs#87994); the target is a guess.
+    """
+    for uri in blob_uris(properties):
+        if uri in elsewhere:
+            raise invalid_parameter(
+                f"The source blob {uri} does not belong to a storage account in subscription {subscription}.", "disks"
+            )
+
+
 def created(
     body: bodies.BoundBody, found: Sources, captured: dict[str, Any] | None, now: datetime, clock: Clock
 ) -> Draft:
@@ -122,6 +135,7 @@ def as_source(image: Resource) -> Source:
         os_state=storage["osDisk"]["osState"],
         hyper_v_generation=image.properties["hyperVGeneration"],
         architecture="x64",  # a managed image knows no other
+        encrypted=any("diskEncryptionSet" in disk for disk in _disks(storage)),
     )
 
 

@@ -66,6 +66,11 @@ class Inventory:
             found[uri] = None if blob is None else disk_size_gb(blob)
         return found
 
+    def elsewhere(self, uris: list[str], subscription: str) -> set[str]:
+        """The blobs whose storage account is in another subscription."""
+        accounts = {uri: self._blobs.subscription_of(uri) for uri in uris}
+        return {uri for uri, account in accounts.items() if account and account.lower() != subscription.lower()}
+
     def sources(self, named: list[tuple[str, str]], sizes: dict[str, int | VhdFault | None]) -> Sources:
         """What a version's storage profile names, as `sources.ids` lists it. Raises ArmError for a wrong kind."""
         return Sources({source_id.lower(): self._named(member, source_id) for member, source_id in named}, sizes)

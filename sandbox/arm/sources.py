@@ -22,7 +22,8 @@ class Source:
     """A managed image, another version, a virtual machine, or disks, snapshots and VHDs.
 
     None stands for what such a source does not know of itself. `security_type` is Standard for what holds no guest
-    state. A disk made from a disk takes over its `traits`, and names its `unique_id`.
+    state; `encrypted` is what a disk encryption set encrypts, with a customer's own key. A disk made from a disk takes
+    over its `traits`, and names its `unique_id`.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Source:
     hyper_v_generation: str | None = None
     architecture: str | None = None
     security_type: str = "Standard"
+    encrypted: bool = False
     unique_id: str | None = None
     incremental: bool = False
     traits: dict[str, Any] = field(default_factory=dict)

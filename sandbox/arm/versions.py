@@ -82,6 +82,7 @@ def created(
     storage = _new_storage_profile(body.properties.get("storageProfile", {}))
     publishing = _publishing_profile({}, body.properties.get("publishingProfile", {}), around)
     source = resolved_source(storage, look_up())
+    _check_subscription(storage, source, resource.subscription)
     _check_source(source, around)
     publishing["publishedDate"] = timestamp(around.now)
     properties = {
@@ -235,7 +236,14 @@ def as_source(version: Resource, definition: Resource) -> Source:
         hyper_v_generation=definition.properties["hyperVGeneration"],
         architecture=definition.properties.get("architecture"),
         security_type=definitions.feature(definition, "SecurityType") or "Standard",
+        encrypted=any(_is_encrypted(target) for target in version.properties["publishingProfile"]["targetRegions"]),
     )
+
+
+def _is_encrypted(target: dict[str, Any]) -> bool:
+    encryption = target.get("encryption", {})
+    images = [encryption.get("osDiskImage", {}), *encryption.get("dataDiskImages", [])]
+    return any("diskEncryptionSetId" in image for image in images)
 
 
 def _replicated(
@@ -544,6 +552,30 @@ def _not_found(source: str) -> ArmError:
         "being created",
         f"{_ROOT}.storageProfile.source.id",
     )
+
+
+def _check_subscription(storage: dict[str, Any], source: Source, subscription: str) -> None:
+    """Raises ArmError for a source in another subscription that Azure takes from this one only, or by another member.
+
+    The words on an encrypted one are troubleshooting-shared-images'; that it means one with a disk encryption set, and
+    the code, are guesses. A virtual machine goes by virtualMachineId then (packer-plugin-azure#403).
+    """
+    found = ResourceId.parse(source.id)
+    if found is None or found.subscription.lower() == subscription.lower():
+        return
+    if found.type.lower() == "microsoft.compute/virtualmachines" and "id" in storage.get("source", {}):
+        raise invalid_parameter(
+            f"The source VM '{source.id}' is a cross subscription source for the galleryImageVersion created in "
+            f"subscription '{subscription}'. Please retry the call by specifying the VM id in "
+            "'galleryImageVersion.properties.storageProfile.source.virtualMachineId' instead. See "
+            "https://aka.ms/acgsecurityupdates for more details."
+        )
+    if source.encrypted:
+        raise invalid_parameter(
+            f"Encrypted source: '{source.id}' is in a different subscription ID than the current gallery image version "
+            f"subscription '{subscription}'. Please retry with an unencrypted source(s) or use the source's "
+            f"subscription '{found.subscription}' to create the gallery image version"
+        )
 
 
 def _check_source(source: Source, around: Circumstances) -> None:

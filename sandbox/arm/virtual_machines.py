@@ -184,6 +184,7 @@ def as_source(machine: Resource, held: Mapping[str, Resource]) -> Source:
         id=machine.id,
         disks=tuple(Disk(disk.get("lun"), part.disks[0].size_gb, disk.get("caching")) for disk, part in parts),
         location=machine.location,
+        encrypted=any(part.encrypted for _, part in parts),
         os_type=found[0].get("osType"),
         os_state="Generalized" if machine.internal["generalized"] else "Specialized",
         hyper_v_generation=os_disk.hyper_v_generation,

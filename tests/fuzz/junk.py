@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-COMPUTE = "/subscriptions/00000000-0000-4000-8000-00000000000a/resourceGroups/rg-images/providers/Microsoft.Compute"
+COMPUTE = "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/rg-images/providers/Microsoft.Compute"
 BLOB = "BLOB/vhds/web/x.vhd"  # BLOB stands for the blob endpoint, which only a running sandbox has
 _TELLING = [
     "", "x", "web", "Web", "nope", "1.4.0", "1.4.x", "1.x.x", "1.2", "0.0.99999999999", "٣.١.٤", "minor", "huge", "null",

@@ -87,7 +87,7 @@ class Storage:
         self.account_id = (
             f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.Storage/storageAccounts/store"
         )
-        self.source = StorageBlobs(url, identity.credential(), certificates.ca_bundle)
+        self.source = StorageBlobs(url, self.account_id, identity.credential(), certificates.ca_bundle)
         service = BlobServiceClient(
             url, credential=identity.credential(), connection_verify=str(certificates.ca_bundle)
         )

@@ -187,8 +187,7 @@ def test_a_refusal_is_said_and_keeps_nothing_else(life: Life) -> None:
 def test_what_ended_runs_left_behind_goes(life: Life) -> None:
     image, other = life.image("keep"), life.image("keep")
     run = life.build(image)
-    group = life.azure.definition(image).partition("/providers/")[0]
-    images = f"{group}/providers/Microsoft.Compute/images"
+    images = f"{life.azure.env['MANAGED_IMAGE_GROUP_ID']}/providers/Microsoft.Compute/images"
     disk = {"osType": "Linux", "osState": "Generalized", "blobUri": life.azure.blob(image, "1.vhd").url}
 
     def leave(name: str, tags: dict[str, str]) -> None:

@@ -1,0 +1,54 @@
+"""The ids of resource groups and storage accounts, by their parts. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from pipeline.validation import quoted
+
+_GROUP = r"/subscriptions/(?P<subscription>[^/\s]+)/resourceGroups/(?P<group>[^/\s]+)"
+_GROUP_ID = re.compile(rf"{_GROUP}/?", re.IGNORECASE)
+_ACCOUNT_ID = re.compile(rf"{_GROUP}/providers/Microsoft\.Storage/storageAccounts/[a-z0-9]{{3,24}}/?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ResourceGroup:
+    """A resource group. Azure tells neither subscriptions nor names apart by their case: `key` does not either."""
+
+    subscription: str
+    name: str
+
+    @classmethod
+    def parse(cls, resource_id: str) -> Self:
+        """The group of that resource id. Raises ValueError where it is none's."""
+        found = _GROUP_ID.fullmatch(resource_id)
+        if not found:
+            raise ValueError(
+                f"takes a resource group's resource id, /subscriptions/…/resourceGroups/NAME, not {quoted(resource_id)}"
+            )
+        return cls(found["subscription"], found["group"])
+
+    def __str__(self) -> str:
+        return f"/subscriptions/{self.subscription}/resourceGroups/{self.name}"
+
+    @property
+    def key(self) -> str:
+        return str(self).lower()
+
+    def managed_image_id(self, name: str) -> str:
+        """The resource id of a managed image in this group."""
+        return f"{self}/providers/Microsoft.Compute/images/{name}"
+
+
+def subscription_of_account(resource_id: str) -> str:
+    """The subscription of a storage account, in lower case. Raises ValueError where it is not the id of one."""
+    found = _ACCOUNT_ID.fullmatch(resource_id)
+    if not found:
+        raise ValueError(
+            "takes a storage account's resource id, "
+            "/subscriptions/…/resourceGroups/…/providers/Microsoft.Storage/storageAccounts/NAME, "
+            f"not {quoted(resource_id)}"
+        )
+    return found["subscription"].lower()
