@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -25,6 +26,30 @@ class Change:
     kind: Literal["insert", "replace", "delete"]
     row: Row
     etag: str | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """The keys from `first` on, or after `after`, to before `end`; open where one is empty."""
+
+    first: str = ""
+    after: str = ""
+    end: str = ""
+
+    @classmethod
+    def of(cls, prefix: str) -> Span:
+        """The keys that begin with `prefix`."""
+        return cls(first=prefix, end=prefix and prefix[:-1] + _next(prefix[-1]))
+
+
+def _next(character: str) -> str:
+    """The character after this one that a key may hold.
+
+    A key holds no control character ("Understanding the Table service data model" page), and nothing says that a
+    filter may.
+    """
+    following = chr(ord(character) + 1)
+    return _next(following) if unicodedata.category(following) == "Cc" else following
 
 
 class Tables:
@@ -83,40 +108,35 @@ class Tables:
     @cloud_call
     def first(self, table: str, partition: str, prefix: str) -> Row | None:
         """The first row, in order of keys, whose key begins with `prefix`."""
-        found = self._query(table, partition, prefix, page=1)
-        return next(found, None)
+        return next(self._query(table, partition, Span.of(prefix), page=1), None)
 
     def each(self, table: str, partition: str, prefix: str) -> Iterator[Row]:
         """The rows of a partition whose key begins with `prefix`, in order of keys, read a few at a time."""
-        after = prefix
-        while page := self.between(table, partition, after, prefix + "\x7f", _FEW, {}):
+        span = Span.of(prefix)
+        while page := self.between(table, partition, span, _FEW):
             yield from page
-            after = str(page[-1]["RowKey"]) + "\x01"
+            span = replace(span, first="", after=str(page[-1]["RowKey"]))
 
     @cloud_call
     def rows(self, table: str, partition: str, prefix: str = "") -> list[Row]:
         """All rows of a partition whose key begins with `prefix`, in order of keys."""
-        return list(self._query(table, partition, prefix))
+        return list(self._query(table, partition, Span.of(prefix)))
 
     @cloud_call
-    def between(self, table: str, partition: str, first: str, end: str, limit: int, equal: Row) -> list[Row]:
-        """At most `limit` rows of a partition with keys from `first` to before `end`, properties as in `equal`."""
-        condition = "PartitionKey eq @partition and RowKey ge @first and RowKey lt @end"
-        condition += "".join(f" and {name} eq @{name}" for name in equal)
-        found = self._service.get_table_client(table).query_entities(
-            condition,
-            parameters={"partition": partition, "first": first, "end": end, **equal},
-            results_per_page=limit,
-        )
-        return [dict(entity) for entity in islice(found, limit)]
+    def between(self, table: str, partition: str, span: Span, limit: int, equal: Row | None = None) -> list[Row]:
+        """The first `limit` rows of a partition with keys within `span`, properties as in `equal`."""
+        return list(islice(self._query(table, partition, span, equal, page=limit), limit))
 
-    def _query(self, table: str, partition: str, prefix: str, page: int | None = None) -> Iterator[Row]:
+    def _query(
+        self, table: str, partition: str, span: Span, equal: Row | None = None, page: int | None = None
+    ) -> Iterator[Row]:
+        bounds = {"ge @first": span.first, "gt @after": span.after, "lt @end": span.end}
         condition = "PartitionKey eq @partition"
-        if prefix:
-            condition += " and RowKey ge @first and RowKey lt @end"
-        parameters = {"partition": partition, "first": prefix, "end": prefix + "\x7f"}
+        condition += "".join(f" and RowKey {bound}" for bound, key in bounds.items() if key)
+        condition += "".join(f" and {name} eq @{name}" for name in equal or {})
+        parameters = {"partition": partition, "first": span.first, "after": span.after, "end": span.end}
         found = self._service.get_table_client(table).query_entities(
-            condition, parameters=parameters, results_per_page=page
+            condition, parameters={**parameters, **(equal or {})}, results_per_page=page
         )
         for entity in found:
             yield dict(entity)
