@@ -589,12 +589,19 @@ def _offered(definition: Definition) -> tuple[str, str, str]:
     return (definition.publisher.lower(), definition.offer.lower(), definition.sku.lower())
 
 
+NO_GROUP = (
+    "is in another subscription than the storage account with the VHDs, and Azure makes a managed image of a VHD only "
+    "in that of the account. Set MANAGED_IMAGE_GROUP_ID to the resource id of a resource group there"
+)
+"""Why no managed images can be made for a gallery, and what to do."""
+
+
 def _between_entries(data: dict[str, Any]) -> list[Fault]:
     """What is wrong between the entries of a catalog that may be of any form."""
     galleries, images = _mappings(data.get("galleries")), _mappings(data.get("images"))
     faults = list(_same_galleries(galleries))
     if galleries:
-        faults += _same_places(galleries, images)
+        faults += [*_same_places(galleries, images), *_regions_apart(galleries, images)]
     rules = data.get("promotions")
     seen: dict[str, int] = {}
     for n, rule in enumerate(rules if isinstance(rules, list) else []):
@@ -636,14 +643,65 @@ def _gallery_key(entry: dict[str, Any]) -> str | None:
 
 def _same_galleries(galleries: dict[str, dict[str, Any]]) -> Iterator[Fault]:
     seen: dict[str, str] = {}
+    named: dict[tuple[str, str], str] = {}
     for name, entry in galleries.items():
         place = _gallery_key(entry)
-        if place and place in seen:
+        if place is None:
+            continue
+        found = _GALLERY_ID.fullmatch(place)
+        own = (found["subscription"], found["name"]) if found else ("", place)
+        if place in seen:
             other = field_name(("galleries", seen[place]))
             words = f"is the gallery that {other} is: Azure tells no case apart, and a gallery is to have one name"
             yield Fault(("galleries", name, "id"), words, also=("galleries", seen[place]))
-        if place:
-            seen.setdefault(place, name)
+        elif own in named:
+            # Azure: "The gallery name … is not unique within the subscription …. Please pick another gallery name".
+            other = field_name(("galleries", named[own]))
+            words = f"names a gallery as {other} does, in another group: a subscription has one gallery of a name"
+            yield Fault(("galleries", name, "id"), words, also=("galleries", named[own]))
+        seen.setdefault(place, name)
+        named.setdefault(own, name)
+
+
+def _regions_apart(galleries: dict[str, dict[str, Any]], images: dict[str, dict[str, Any]]) -> Iterator[Fault]:
+    """Images that one storage account cannot feed both: Azure makes a managed image in the account's region only."""
+    first: tuple[str, str] | None = None
+    for name, entry in images.items():
+        gallery = galleries.get(gallery_name) if isinstance(gallery_name := entry.get("gallery"), str) else None
+        given = gallery.get("location") if gallery else None
+        if not isinstance(given, str) or not _by_managed_image(entry):
+            continue
+        location = region_name(given)
+        first = first or (name, location)
+        if location != first[1]:
+            words = (
+                f"is in {quoted(location)}, that of {first[0]} in {quoted(first[1])}: both take VHDs of one storage "
+                "account, and Azure makes a managed image only in the account's region. Take a gallery with that "
+                "location, and name the others in regions"
+            )
+            yield Fault(("images", name, "gallery"), words, also=("images", first[0]))
+
+
+def _by_managed_image(entry: dict[str, Any]) -> bool:
+    """Whether VHDs feed an image by way of managed images, as far as an entry of any form tells."""
+    definition, sources = entry.get("definition"), entry.get("sources")
+    wants = definition if isinstance(definition, dict) else {}
+    direct = wants.get("os_state") == OsState.SPECIALIZED.value or wants.get("architecture") == Architecture.ARM64.value
+    vhds = [text for text in (sources if isinstance(sources, list) else []) if isinstance(text, str)]
+    fed = isinstance(entry.get("drop"), str) or any(re.match(r"[a-z0-9]", text) for text in vhds)
+    return fed and not direct and entry.get("route") != Route.DIRECT.value
+
+
+def _out_of_reach(data: Any, subscription: str) -> Iterator[Fault]:
+    """The images that no managed image can be made for beside their gallery, in a catalog of any form."""
+    entries = data if isinstance(data, dict) else {}
+    galleries = _mappings(entries.get("galleries"))
+    for name, entry in _mappings(entries.get("images")).items():
+        gallery = entry.get("gallery")
+        place = _gallery_key(galleries[gallery]) if isinstance(gallery, str) and gallery in galleries else None
+        found = _GALLERY_ID.fullmatch(place) if place else None
+        if found and found["subscription"] != subscription and _by_managed_image(entry):
+            yield Fault(("images", name, "gallery"), NO_GROUP, also=("galleries", str(gallery)))
 
 
 def _same_places(galleries: dict[str, dict[str, Any]], images: dict[str, dict[str, Any]]) -> Iterator[Fault]:
@@ -672,8 +730,11 @@ def _same_places(galleries: dict[str, dict[str, Any]], images: dict[str, dict[st
         offers.setdefault(what, name)
 
 
-def parse_catalog(text: str | bytes, source: str = "catalog") -> Catalog:
-    """The catalog in YAML `text`. Raises CatalogError naming every fault, with its line; `source` is named in it."""
+def parse_catalog(text: str | bytes, source: str = "catalog", galleries_only_in: str | None = None) -> Catalog:
+    """The catalog in YAML `text`. Raises CatalogError naming every fault, with its line; `source` is named in it.
+
+    `galleries_only_in` is the subscription outside which no gallery gets managed images, where there is such a bound.
+    """
     try:
         document = read_yaml(text)
     except NotYaml as error:
@@ -681,7 +742,8 @@ def parse_catalog(text: str | bytes, source: str = "catalog") -> Catalog:
     if document.data is None and not document.faults:
         raise CatalogError(f"{source} is empty: it takes galleries and images")
     made, faults = parsed(Catalog, document.data)
-    faults = [*document.faults, *faults]
+    bound = _out_of_reach(document.data, galleries_only_in) if galleries_only_in else ()
+    faults = [*document.faults, *faults, *bound]
     if made is not None and not faults:
         return made
     faults.sort(key=lambda fault: document.line(fault.path) or 0)
@@ -693,9 +755,9 @@ def parse_catalog(text: str | bytes, source: str = "catalog") -> Catalog:
     raise CatalogError("\n  ".join([f"{source} has faults:", *told]), told)
 
 
-def load_catalog(path: Path) -> Catalog:
-    """The catalog in the file at `path`. Raises CatalogError."""
+def load_catalog(path: Path, galleries_only_in: str | None = None) -> Catalog:
+    """The catalog in the file at `path`, checked as `parse_catalog` does. Raises CatalogError."""
     try:
-        return parse_catalog(path.read_bytes(), str(path))
+        return parse_catalog(path.read_bytes(), str(path), galleries_only_in)
     except OSError as error:
         raise CatalogError(f"the catalog {path} cannot be read: {error.strerror}") from error

@@ -94,4 +94,4 @@ def connect(settings: Settings, catalog: Catalog) -> Context:
 def context() -> Context:
     """The context of this process, made at first use. Raises SettingsError or CatalogError."""
     settings = load_settings()
-    return connect(settings, load_catalog(settings.catalog))
+    return connect(settings, load_catalog(settings.catalog, settings.galleries_only_in))

@@ -11,6 +11,7 @@ import structlog
 
 from pipeline import engine
 from pipeline.addresses import query_fault
+from pipeline.catalog import NO_GROUP, Route
 from pipeline.cloud.faults import Denied, NotFound, Refused
 from pipeline.context import Context
 from pipeline.events import read_blob_events
@@ -151,6 +152,11 @@ def _draft_of_request(ctx: Context, request: PublishRequest) -> Run:
     return draft
 
 
+def _may_take_vhds(ctx: Context, image: str) -> bool:
+    """Whether there is a place where Azure makes the managed images that an image takes, if it takes any."""
+    return ctx.catalog.images[image].taken_route is Route.DIRECT or ctx.managed_image_group(image) is not None
+
+
 def _ruled_out(ctx: Context, data: Any) -> list[tuple[str, str]]:
     """What catalog and storage rule out of a request's JSON, which may be of any form: fields and what is wrong."""
     given = data if isinstance(data, dict) else {}
@@ -168,6 +174,8 @@ def _ruled_out(ctx: Context, data: Any) -> list[tuple[str, str]]:
             asked = "/".join(_located(ctx, named)) if kind is SourceKind.BLOB else named
             if not ctx.catalog.allows(str(image), asked):
                 words = f"the catalog does not allow this source for {image}: {asked}"
+            elif kind is SourceKind.BLOB and not _may_take_vhds(ctx, str(image)):
+                words = f"the gallery of {image} {NO_GROUP}"
         if words:
             faults.append((f"source.{kind.value}", words))
     disks = source.get("data_disks") if isinstance(source, dict) else None

@@ -52,3 +52,17 @@ def subscription_of_account(resource_id: str) -> str:
             f"not {quoted(resource_id)}"
         )
     return found["subscription"].lower()
+
+
+def check_group(group: str, account: str) -> None:
+    """That managed images in a resource group can be made of the VHDs in a storage account, each by its resource id.
+
+    Azure makes one only in the subscription of the account ("does not belong to a storage account in subscription").
+    Raises ValueError.
+    """
+    wanted = subscription_of_account(account)
+    if ResourceGroup.parse(group).subscription.lower() != wanted:
+        raise ValueError(
+            "names a group in another subscription than the storage account with the VHDs, and Azure makes managed "
+            f"images of them only there: name a group in subscription {wanted}"
+        )

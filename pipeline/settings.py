@@ -11,15 +11,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pipeline.resource_ids import ResourceGroup, subscription_of_account
+from pipeline.resource_ids import ResourceGroup, check_group, subscription_of_account
 from pipeline.validation import Fault, beside, field_name, found, sentence
 
 _YEAR = 366 * 24 * 3600  # seconds; what is longer is a slip of the hand
-NO_GROUP = (
-    "its gallery is in another subscription than VHD_STORAGE_ACCOUNT_ID, and Azure makes a managed image of a VHD only "
-    "in the subscription of the VHD's storage account. Set MANAGED_IMAGE_GROUP_ID to the resource id of a group there"
-)
-"""Why there is no group to make managed images in, and what to do."""
 
 
 class SettingsError(ValueError):
@@ -40,17 +35,18 @@ def _none_if_empty(value: Any) -> Any:
     return value or None
 
 
-def _account_id(value: str | None) -> str | None:
-    if value is not None:
-        subscription_of_account(value)
-    return value and value.rstrip("/")
+def _account_id(value: str) -> str:
+    subscription_of_account(value)
+    return value.rstrip("/")
 
 
-def _group_id(value: str | None) -> str | None:
-    return value and str(ResourceGroup.parse(value))
+def _group_id(value: str) -> str:
+    return str(ResourceGroup.parse(value))
 
 
 Endpoint = Annotated[str, AfterValidator(_https)]
+AccountId = Annotated[str, AfterValidator(_account_id)]
+GroupId = Annotated[str, AfterValidator(_group_id)]
 Seconds = Annotated[float, Field(ge=0, le=_YEAR)]
 Positive = Annotated[float, Field(gt=0, le=_YEAR)]
 
@@ -64,9 +60,9 @@ class Settings(BaseSettings):
     queue_endpoint: Annotated[Endpoint, Field(validation_alias="Storage__queueServiceUri")]
     table_endpoint: Annotated[Endpoint, Field(validation_alias="Storage__tableServiceUri")]
     catalog: Path = Path("catalog.yaml")
-    vhd_storage_account_id: Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_account_id)] = None
+    vhd_storage_account_id: Annotated[AccountId | None, BeforeValidator(_none_if_empty)] = None
     """Resource id of the account that holds the VHDs; the direct route names it to Azure."""
-    managed_image_group_id: Annotated[str | None, BeforeValidator(_none_if_empty), AfterValidator(_group_id)] = None
+    managed_image_group_id: Annotated[GroupId | None, BeforeValidator(_none_if_empty)] = None
     """Resource id of the group in which managed images are made; beside the gallery where not set."""
     events_endpoint: Endpoint | None = None
     """An Event Grid topic that takes CloudEvents and is told what became of each run."""
@@ -91,30 +87,36 @@ class Settings(BaseSettings):
         return beside(handler, data, cls, _elsewhere(data) if isinstance(data, dict) else [])
 
     def managed_image_group(self, gallery: ResourceGroup) -> ResourceGroup | None:
-        """Where managed images are made for a gallery in the group `gallery`; None where Azure lets none be made.
-
-        Azure makes one of a VHD only in the subscription of the VHD's storage account ("does not belong to a storage
-        account in subscription"). Which that is, is not known where VHD_STORAGE_ACCOUNT_ID is not set.
-        """
+        """Where managed images are made for a gallery in the group `gallery`; None where Azure lets none be made."""
         if self.managed_image_group_id:
             return ResourceGroup.parse(self.managed_image_group_id)
-        account = self.vhd_storage_account_id
-        if account and subscription_of_account(account) != gallery.subscription.lower():
+        if self.galleries_only_in not in (None, gallery.subscription.lower()):
             return None
         return gallery
+
+    @property
+    def galleries_only_in(self) -> str | None:
+        """The subscription outside which no gallery gets managed images; None where there is no such bound.
+
+        Beside a gallery, Azure makes one only in the subscription of the VHD's storage account. Which that is, is not
+        known where VHD_STORAGE_ACCOUNT_ID is not set.
+        """
+        if self.managed_image_group_id or not self.vhd_storage_account_id:
+            return None
+        return subscription_of_account(self.vhd_storage_account_id)
 
 
 def _elsewhere(data: dict[str, Any]) -> list[Fault]:
     """That managed images would be made in another subscription than the VHDs' account."""
-    group, account = (str(data.get(name) or "") for name in ("managed_image_group_id", "vhd_storage_account_id"))
-    with suppress(ValueError):  # each is told of by its own field
-        wanted = subscription_of_account(account)
-        if ResourceGroup.parse(group).subscription.lower() != wanted:
-            words = (
-                f"names a group in another subscription than VHD_STORAGE_ACCOUNT_ID, {wanted}, and Azure makes a "
-                f"managed image of a VHD only there: name a group in subscription {wanted}"
-            )
-            return [Fault(("managed_image_group_id",), words)]
+    group, account = data.get("managed_image_group_id"), data.get("vhd_storage_account_id")
+    if not group or not account:
+        return []
+    with suppress(ValueError):  # a wrong form is told of by its own field
+        group, account = _group_id(group), _account_id(account)
+        try:
+            check_group(group, account)
+        except ValueError as error:
+            return [Fault(("managed_image_group_id",), str(error))]
     return []
 
 

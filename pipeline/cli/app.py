@@ -32,6 +32,7 @@ from pipeline.cli.command import (
     ends_well,
 )
 from pipeline.cli.watching import begun_or_watched, look_on
+from pipeline.resource_ids import ResourceGroup, check_group, subscription_of_account
 
 
 @app.command(epilog=EPILOG)
@@ -180,14 +181,51 @@ def versions(
         show.versions(found)
 
 
+_NOT_CHECKED = (
+    "not checked: whether Azure makes managed images for these galleries. It does in the subscription of the storage "
+    "account with the VHDs, which --vhd-account names, or VHD_STORAGE_ACCOUNT_ID"
+)
+
+
+def _galleries_only_in(account: str | None, group: str | None) -> str | None:
+    """The subscription outside which no gallery gets managed images, by two app settings; None for no such bound."""
+    try:
+        only = subscription_of_account(account) if account else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--vhd-account") from error
+    if not group:
+        return only
+    try:
+        if account:
+            check_group(group, account)
+        else:
+            ResourceGroup.parse(group)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--managed-image-group") from error
+    return None
+
+
 @catalog_app.command("check", epilog=EPILOG)
 @ends_well
 def check_catalog(
     file: Annotated[Path, typer.Argument(envvar="CATALOG", help="The catalog.")] = Path("catalog.yaml"),
+    vhd_account: Annotated[
+        str | None,
+        typer.Option(envvar="VHD_STORAGE_ACCOUNT_ID", help="The storage account with the VHDs: its resource id."),
+    ] = None,
+    managed_image_group: Annotated[
+        str | None,
+        typer.Option(envvar="MANAGED_IMAGE_GROUP_ID", help="Where managed images are made: a group's resource id."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a catalog: all its faults at once, or what it publishes and where."""
-    found = load_catalog(file)
+    """Check a catalog: all its faults at once, or what it publishes and where.
+
+    Whether Azure makes managed images for a gallery depends on two app settings, which are options here.
+    """
+    found = load_catalog(file, _galleries_only_in(vhd_account, managed_image_group))
+    if not vhd_account and not managed_image_group:
+        show.say(_NOT_CHECKED, "yellow", stderr=True)
     if as_json:
         show.document({"catalog": str(file), "images": show.catalog_json(found)})
     else:

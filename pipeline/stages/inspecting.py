@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline.catalog import NEVER_FROM_VHD, OsState, Route
+from pipeline.catalog import NEVER_FROM_VHD, NO_GROUP, OsState, Route
 from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.fit import Unfit, check_boot, check_size
 from pipeline.runs import Boots, Run, Stage
-from pipeline.settings import NO_GROUP
 from pipeline.source import SourceKind
 from pipeline.stages.outcome import Go, Outcome, RunFailed, SourceAtFault
 from pipeline.stages.ripeness import check_ripe
@@ -39,7 +38,7 @@ def inspecting(run: Run, ctx: Context) -> Outcome:
     if image.taken_route is Route.MANAGED_IMAGE:
         group = ctx.managed_image_group(run.image)
         if group is None:
-            raise RunFailed(f"no managed image can be made for {run.image}: {NO_GROUP}")
+            raise RunFailed(f"the gallery of {run.image} {NO_GROUP}")
         run.managed_image, run.managed_image_group = run.image_name, str(group)
     elif ctx.settings.vhd_storage_account_id is None:
         raise RunFailed(

@@ -10,12 +10,15 @@ from typer.testing import CliRunner
 
 from pipeline.cli.app import app
 
+ELSEWHERE = "/subscriptions/00000000-0000-4000-8000-000000000009/resourceGroups/rg"
+ACCOUNT = f"{ELSEWHERE}/providers/Microsoft.Storage/storageAccounts/stvhd"
 SOUND = Path(__file__).parents[2] / "sandbox" / "catalog.yaml"
 
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CATALOG", raising=False)
+    for name in ("CATALOG", "VHD_STORAGE_ACCOUNT_ID", "MANAGED_IMAGE_GROUP_ID"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def check(*arguments: str, **options: object) -> object:
@@ -60,3 +63,36 @@ def test_a_catalog_that_is_not_there(tmp_path: Path) -> None:
     done = check(str(tmp_path / "no.yaml"))
     assert done.exit_code == 1
     assert "cannot be read" in done.stderr
+
+
+def test_galleries_that_get_no_managed_images_are_refused() -> None:
+    done = check(str(SOUND), "--vhd-account", ACCOUNT)
+    assert done.exit_code == 1
+    assert "images.ubuntu-web.gallery is in another subscription than the storage account" in done.stderr
+    assert "images.debian-bios.gallery" in done.stderr
+    assert "arm-edge" not in done.stderr  # it goes directly from the VHD
+    assert "Set MANAGED_IMAGE_GROUP_ID" in done.stderr
+
+
+def test_galleries_are_anywhere_where_managed_images_have_a_group_of_their_own() -> None:
+    done = check(str(SOUND), env={"VHD_STORAGE_ACCOUNT_ID": ACCOUNT, "MANAGED_IMAGE_GROUP_ID": ELSEWHERE})
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("account", "group", "words"),
+    [
+        ("stvhd", ELSEWHERE, "takes a storage account's resource id"),
+        (ACCOUNT, "rg-images", "takes a resource group's resource id"),
+        (ACCOUNT, ELSEWHERE.replace("9", "8"), "in another subscription than the storage account"),
+    ],
+)
+def test_what_names_no_such_resource_is_a_wrong_use(account: str, group: str, words: str) -> None:
+    done = check(str(SOUND), "--vhd-account", account, "--managed-image-group", group)
+    assert done.exit_code == 2
+    assert words in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_what_is_not_checked_is_said() -> None:
+    done = check(str(SOUND))
+    assert "not checked: whether Azure makes managed images" in " ".join(done.stderr.split())

@@ -386,3 +386,51 @@ def test_faults_of_all_kinds_are_told_at_once() -> None:
     found = "\n".join(written(text.replace("{from: web", "{from: lost")))
     for says in ("twice, in lines 5 and 8", 'takes Linux or Windows, not "BeOS"', "is the gallery that", 'no image is named "lost"'):  # fmt: skip
         assert says in found
+
+
+def test_a_subscription_has_one_gallery_of_a_name() -> None:
+    data = catalog()
+    data["galleries"]["twin"] = {"id": GALLERY.replace("/g/", "/h/").upper(), "location": "westeurope"}
+    said = faults(data)
+    assert "galleries.twin.id names a gallery as galleries.staging does, in another group" in said
+    data["galleries"]["twin"]["id"] = GALLERY.replace("/s/", "/t/")
+    assert parse(data)
+
+
+def fed(data: dict[str, Any], name: str, gallery: str, **image: Any) -> None:
+    definition = {"publisher": "Contoso", "offer": "web", "sku": name, "os_type": "Linux"} | image.pop("definition", {})
+    data["images"][name] = {"gallery": gallery, **image, "definition": definition}
+
+
+def test_one_storage_account_feeds_galleries_of_one_region() -> None:
+    data = catalog()
+    data["galleries"]["north"] = {"id": PRODUCTION, "location": "northeurope"}
+    fed(data, "x-db", "north", drop="vhds/db/*.vhd")
+    fed(data, "x-lab", "north", sources=["builds/**"])
+    fed(data, "arm", "north", drop="vhds/arm/*.vhd", definition={"architecture": "Arm64"})
+    fed(data, "disks", "north", sources=["/subscriptions/s/**"])
+    said = faults(data)
+    for name in ("x-db", "x-lab"):
+        assert f'images.{name}.gallery is in "northeurope", that of web in "westeurope"' in said
+    assert "name the others in regions" in said
+    assert not any(name in said for name in ("images.arm", "images.disks"))
+
+
+def test_what_managed_images_cannot_be_made_for_is_refused_with_all_else_that_is_wrong() -> None:
+    data = catalog(end_of_life="soon")
+    data["galleries"]["production"] = {"id": PRODUCTION, "location": "westeurope"}
+    fed(data, "db", "production", drop="vhds/db/*.vhd")
+    fed(data, "direct", "production", drop="vhds/direct/*.vhd", route="direct")
+    fed(data, "disks", "production", sources=["/subscriptions/other/**"])
+    with pytest.raises(CatalogError) as fault:
+        parse_catalog(yaml.safe_dump(data), galleries_only_in="s")
+    told = fault.value.faults
+    assert len(told) == 2
+    assert "images.web.end_of_life" in told[1]
+    assert "images.db.gallery is in another subscription than the storage account with the VHDs" in told[0]
+    assert "Set MANAGED_IMAGE_GROUP_ID to the resource id of a resource group there" in told[0]
+    del data["images"]["web"]["end_of_life"]
+    assert parse(data)
+    assert parse_catalog(
+        yaml.safe_dump(data).replace("/subscriptions/other/", "/subscriptions/S/"), galleries_only_in="s"
+    )

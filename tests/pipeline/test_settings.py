@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.resource_ids import ResourceGroup
 from pipeline.settings import SettingsError, load_settings
+
+ACCOUNT = "/subscriptions/0a/resourceGroups/rg/providers/Microsoft.Storage/storageAccounts/stvhd"
+GROUP = "/subscriptions/0A/resourceGroups/rg-images"
+ELSEWHERE = "/subscriptions/0b/resourceGroups/rg-images"
 
 
 @pytest.fixture(autouse=True)
 def _empty(monkeypatch: pytest.MonkeyPatch) -> None:
     for service in ("blob", "queue", "table"):
         monkeypatch.delenv(f"Storage__{service}ServiceUri", raising=False)
+    for name in ("VHD_STORAGE_ACCOUNT_ID", "MANAGED_IMAGE_GROUP_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def _storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    for service in ("blob", "queue", "table"):
+        monkeypatch.setenv(f"Storage__{service}ServiceUri", f"https://a.{service}.core.windows.net")
 
 
 def test_all_that_is_missing_or_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,3 +42,48 @@ def test_an_address_is_one_with_or_without_a_slash(monkeypatch: pytest.MonkeyPat
     for service in ("blob", "queue", "table"):
         monkeypatch.setenv(f"Storage__{service}ServiceUri", f"https://a.{service}.core.windows.net/")
     assert load_settings().blob_endpoint == "https://a.blob.core.windows.net"
+
+
+@pytest.mark.usefixtures("_storage")
+@pytest.mark.parametrize(
+    ("account", "group", "gallery", "made_in"),
+    [
+        (ACCOUNT, GROUP, ELSEWHERE, GROUP),
+        (ACCOUNT, GROUP + "/", GROUP, GROUP),
+        (ACCOUNT, "", "/subscriptions/0A/resourceGroups/rg-gallery", "/subscriptions/0A/resourceGroups/rg-gallery"),
+        (ACCOUNT, "", ELSEWHERE, None),
+        ("", "", ELSEWHERE, ELSEWHERE),
+        ("", GROUP, ELSEWHERE, GROUP),
+    ],
+    ids=["named", "slash", "beside the gallery", "gallery elsewhere", "account not known", "named, account not known"],
+)
+def test_managed_images_are_made_where_azure_makes_them(
+    monkeypatch: pytest.MonkeyPatch, account: str, group: str, gallery: str, made_in: str | None
+) -> None:
+    monkeypatch.setenv("VHD_STORAGE_ACCOUNT_ID", account)
+    monkeypatch.setenv("MANAGED_IMAGE_GROUP_ID", group)
+    found = load_settings().managed_image_group(ResourceGroup.parse(gallery))
+    assert found == (ResourceGroup.parse(made_in) if made_in else None)
+
+
+@pytest.mark.usefixtures("_storage")
+@pytest.mark.parametrize(
+    ("account", "group", "said"),
+    [
+        (ACCOUNT, ELSEWHERE, ["MANAGED_IMAGE_GROUP_ID names a group in another subscription", "name a group in subscription 0a"]),
+        (ACCOUNT, "rg-images", ["MANAGED_IMAGE_GROUP_ID takes a resource group's resource id", 'not "rg-images"']),
+        (ACCOUNT, f"{GROUP}/providers/Microsoft.Compute/galleries/g", ["MANAGED_IMAGE_GROUP_ID takes a resource group's"]),
+        ("stvhd", GROUP, ["VHD_STORAGE_ACCOUNT_ID takes a storage account's resource id", 'not "stvhd"']),
+        ("stvhd", "rg", ["VHD_STORAGE_ACCOUNT_ID takes", "MANAGED_IMAGE_GROUP_ID takes"]),
+    ],
+)  # fmt: skip
+def test_a_group_where_no_managed_image_can_be_made_is_refused(
+    monkeypatch: pytest.MonkeyPatch, account: str, group: str, said: list[str]
+) -> None:
+    monkeypatch.setenv("VHD_STORAGE_ACCOUNT_ID", account)
+    monkeypatch.setenv("MANAGED_IMAGE_GROUP_ID", group)
+    monkeypatch.setenv("POLL_SECONDS", "soon")
+    with pytest.raises(SettingsError) as fault:
+        load_settings()
+    for words in [*said, "POLL_SECONDS takes a number"]:
+        assert words in str(fault.value)
