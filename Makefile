@@ -106,12 +106,17 @@ snapshots: setup ## Evaluate the deployment anew into infra/snapshots (takes the
 bench: setup ## What one publish costs: calls, bytes, seconds
 	@$(PY) -m sandbox bench
 
+.PHONY: package
+package: venv ## Make the packages that are deployed, for where the app runs, and index the app from them alone
+	@sh infra/package.sh
+	@$(PY) -m sandbox.deployed
+
 .PHONY: lock
-lock: ## Resolve requirements.txt and requirements-dev.txt anew (one resolution, Python 3.11 and up)
-	@uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -o requirements.txt
-	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -c requirements.txt -o requirements-dev.txt
+lock: ## Resolve anew: requirements-dev.txt for every Python that is supported, requirements.txt of it for the function app's
+	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -o requirements-dev.txt
+	@uv pip compile pyproject.toml --python-version $$($(PY) infra/package.py --python-version) --python-platform x86_64-manylinux_2_28 --generate-hashes --no-header --no-emit-index-url --quiet -c requirements-dev.txt -o requirements.txt
 	@uv pip compile infra/checkov.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -o infra/requirements-checkov.txt
 
 .PHONY: clean
 clean: ## Remove what setup, sandbox and tests left
-	@rm -rf $(VENV) $(CHECKOV) infra/kql/node_modules sandbox/node_modules .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(CHECKOV) infra/kql/node_modules sandbox/node_modules .python_packages .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis

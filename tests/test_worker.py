@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,14 +15,14 @@ from pipeline import engine
 from pipeline.context import Context, context
 from pipeline.runs import Run, Stage
 from sandbox import disk
+from sandbox import worker as worker_library
 from sandbox.up import ROOT
+from sandbox.worker import Message, trigger
 from tests.azure import Azure, eventually
 from tests.steps import finish, message_of, runs_of, tell
 
 if importlib.util.find_spec("azure_functions_runtime") is None:
     pytest.skip("azure-functions-runtime needs Python 3.13", allow_module_level=True)
-
-from azure_functions_runtime import handle_event
 
 EXPECTED = {
     "take_upload_event": "queueTrigger",
@@ -60,60 +58,11 @@ EXPECTED = {
 }
 
 
-class Message(SimpleNamespace):
-    """A FunctionRpc message as far as the worker library looks at one: fields, and which of them is set."""
-
-    def WhichOneof(self, group: str) -> str | None:  # noqa: N802 - protobuf's name
-        return "data" if group == "rpc_data" else next(iter(vars(self)), None)
-
-
-class Protos:
-    """FunctionRpc's message types, made as they are asked for."""
-
-    class StatusResult(Message):
-        Failure, Success = 0, 1
-
-    class BindingInfo(Message):
-        # `in` is a word of Python's: protobuf has these as attributes too.
-        out, inout, undefined = 1, 2, 0
-
-    def __getattr__(self, name: str) -> type[Message]:
-        return type(name, (Message,), {})
-
-
-class Worker:
+class Worker(worker_library.Worker):
     """The worker library, started on the app."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        started = self._ask(
-            handle_event.worker_init_request,
-            worker_init_request=Message(capabilities={}, function_app_directory=str(ROOT)),
-        )
-        assert started.result.status == Protos.StatusResult.Success, started.result.exception.message
-        self.functions = {
-            found.name: found for found in self._ask(handle_event.functions_metadata_request).function_metadata_results
-        }
-
-    def _ask(self, handler: Any, **request: Any) -> Any:
-        asked = SimpleNamespace(request=Message(**request), properties={"host": "127.0.0.1", "protos": Protos()})
-        return self._loop.run_until_complete(handler(asked))
-
-    def invoke(self, name: str, parameter: str, data: Message, **trigger: Message) -> Any:
-        """Invoke a function as the host does; its return value. Fails with the function's own exception."""
-        answer = self._ask(
-            handle_event.invocation_request,
-            invocation_request=Message(
-                invocation_id="1",
-                function_id=self.functions[name].function_id,
-                input_data=[Message(name=parameter, data=data)],
-                trigger_metadata=trigger,
-                trace_context=Message(trace_parent="", trace_state="", attributes={}),
-                retry_context=Message(retry_count=0, max_retry_count=0, exception=None),
-            ),
-        )
-        assert answer.result.status == Protos.StatusResult.Success, answer.result.exception
-        return answer.return_value
+        super().__init__(ROOT)
 
     def call(
         self, name: str, path: str, method: str = "GET", body: bytes = b"", headers: Any = None, **params: str
@@ -147,13 +96,9 @@ def worker(bare: Azure, ctx: Context, monkeypatch: pytest.MonkeyPatch) -> Worker
     context.cache_clear()
 
 
-def raw_bindings(function: Any) -> dict[str, Any]:
-    return next(binding for binding in map(json.loads, function.raw_bindings) if binding["direction"] == "IN")
-
-
 def test_every_function_is_indexed_with_its_trigger(worker: Worker) -> None:
-    assert {name: raw_bindings(found)["type"] for name, found in worker.functions.items()} == EXPECTED
-    assert raw_bindings(worker.functions["take_upload"])["properties"] == {"SupportsDeferredBinding": True}
+    assert worker.triggers == EXPECTED
+    assert trigger(worker.functions["take_upload"])["properties"] == {"SupportsDeferredBinding": True}
 
 
 def test_an_event_begins_a_run_and_takes_its_first_step(
@@ -265,8 +210,8 @@ def test_whom_app_service_signed_in_is_who_says_so(
     monkeypatch.setenv("API_SIGN_IN", "entra")
     monkeypatch.delitem(sys.modules, "function_app", raising=False)
     signed_in = Worker()
-    assert raw_bindings(worker.functions["publish"])["authLevel"] == "FUNCTION"
-    assert raw_bindings(signed_in.functions["publish"])["authLevel"] == "ANONYMOUS"
+    assert trigger(worker.functions["publish"])["authLevel"] == "FUNCTION"
+    assert trigger(signed_in.functions["publish"])["authLevel"] == "ANONYMOUS"
     asked = {"path": f"images/{image}/versions/1.0.0/approval", "method": "POST", "body": b'{"by": "mallory"}'}
     assert signed_in.call("approve_version", **asked, image=image, version="1.0.0")[0] == "401"
     headers = {"x-ms-client-principal-id": "1", "x-ms-client-principal-name": "ann@example.org"}
