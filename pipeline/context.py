@@ -79,7 +79,7 @@ def connect(settings: Settings, catalog: Catalog) -> Context:
         catalog=catalog,
         blobs=Blobs(settings.blob_endpoint, identity),
         queues=Queues(settings.queue_endpoint, identity),
-        compute=Compute(settings.arm_endpoint, settings.arm_audience, identity),
+        compute=Compute(settings.arm_endpoint, settings.arm_audience, identity, settings.api_versions),
         topic=Topic(settings.events_endpoint, identity),
         runs=RunStore(tables),
         ledger=Ledger(tables),

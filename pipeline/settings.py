@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -11,8 +13,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from pipeline.cloud.api_versions import COMPUTE, DISK, GALLERY, ApiVersions
 from pipeline.resource_ids import ResourceGroup, check_group, subscription_of_account
-from pipeline.validation import Fault, beside, field_name, found, sentence
+from pipeline.validation import Fault, beside, field_name, found, quoted, sentence
 
 _YEAR = 366 * 24 * 3600  # seconds; what is longer is a slip of the hand
 
@@ -44,9 +47,22 @@ def _group_id(value: str) -> str:
     return str(ResourceGroup.parse(value))
 
 
+def _api_version(value: str) -> str:
+    if re.fullmatch(r"\d{4}-\d\d-\d\d(-preview)?", value, re.ASCII):
+        with suppress(ValueError):
+            date.fromisoformat(value[:10])
+            return value
+    raise ValueError(f"takes an api-version, a date such as {GALLERY} or {GALLERY}-preview, not {quoted(value)}")
+
+
+def _unless_empty(default: str) -> BeforeValidator:
+    return BeforeValidator(lambda value: value or default)
+
+
 Endpoint = Annotated[str, AfterValidator(_https)]
 AccountId = Annotated[str, AfterValidator(_account_id)]
 GroupId = Annotated[str, AfterValidator(_group_id)]
+ApiVersion = Annotated[str, AfterValidator(_api_version)]
 Seconds = Annotated[float, Field(ge=0, le=_YEAR)]
 Positive = Annotated[float, Field(gt=0, le=_YEAR)]
 
@@ -68,6 +84,12 @@ class Settings(BaseSettings):
     """An Event Grid topic that takes CloudEvents and is told what became of each run."""
     arm_endpoint: Endpoint = "https://management.azure.com"
     arm_audience: Endpoint = "https://management.azure.com"
+    gallery_api_version: Annotated[ApiVersion, _unless_empty(GALLERY)] = GALLERY
+    """What galleries, image definitions and image versions are asked by."""
+    compute_api_version: Annotated[ApiVersion, _unless_empty(COMPUTE)] = COMPUTE
+    """What managed images and virtual machines are asked by."""
+    disk_api_version: Annotated[ApiVersion, _unless_empty(DISK)] = DISK
+    """What managed disks and snapshots are asked by."""
 
     upload_settle_seconds: Seconds = 60
     """A VHD without a completion mark is whole when its last write is this long ago."""
@@ -85,6 +107,11 @@ class Settings(BaseSettings):
     @classmethod
     def _is_one_subscription(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
         return beside(handler, data, cls, _elsewhere(data) if isinstance(data, dict) else [])
+
+    @property
+    def api_versions(self) -> ApiVersions:
+        """What Azure Resource Manager is asked by."""
+        return ApiVersions(self.gallery_api_version, self.compute_api_version, self.disk_api_version)
 
     def managed_image_group(self, gallery: ResourceGroup) -> ResourceGroup | None:
         """Where managed images are made for a gallery in the group `gallery`; None where Azure lets none be made."""

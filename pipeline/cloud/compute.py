@@ -45,6 +45,7 @@ from azure.mgmt.compute.models import (
     VirtualMachine,
 )
 
+from pipeline.cloud.api_versions import LOCKS, ApiVersions
 from pipeline.cloud.retry import NO_SDK_RETRIES, cloud_call
 from pipeline.gallery import Listing, VersionFacts, by_number
 from pipeline.replication import RegionProgress, RegionState, region_name
@@ -135,10 +136,14 @@ class SourceFacts:
 
 
 class Compute:
-    """Microsoft.Compute of every subscription the identity may reach, at one Resource Manager endpoint."""
+    """Microsoft.Compute of every subscription the identity may reach, at one Resource Manager endpoint.
 
-    def __init__(self, endpoint: str, audience: str, credential: TokenCredential) -> None:
+    Every call names its api-version: the client takes none for all of its calls.
+    """
+
+    def __init__(self, endpoint: str, audience: str, credential: TokenCredential, asked_by: ApiVersions) -> None:
         self._endpoint = endpoint
+        self._by = asked_by
 
         @lru_cache(maxsize=16)
         def client(subscription: str) -> ComputeManagementClient:
@@ -155,7 +160,7 @@ class Compute:
     @cloud_call
     def image_state(self, group: ResourceGroup, name: str) -> str:
         """A managed image's provisioning state. Raises NotFound."""
-        image = self._client(group.subscription).images.get(group.name, name)
+        image = self._client(group.subscription).images.get(group.name, name, api_version=self._by.compute)
         return _text(image.properties.provisioning_state if image.properties else None)
 
     @cloud_call
@@ -188,14 +193,21 @@ class Compute:
         )
         operation = _Operation()
         self._client(group.subscription).images.begin_create_or_update(
-            group.name, name, image, polling=False, raw_response_hook=operation.note
+            group.name,
+            name,
+            image,
+            polling=False,
+            raw_response_hook=operation.note,
+            api_version=self._by.compute,
         )
         return operation.address
 
     @cloud_call
     def delete_image(self, group: ResourceGroup, name: str) -> None:
         """Start to delete a managed image; one that is not there is no fault."""
-        self._client(group.subscription).images.begin_delete(group.name, name, polling=False)
+        self._client(group.subscription).images.begin_delete(
+            group.name, name, polling=False, api_version=self._by.compute
+        )
 
     @cloud_call
     def source(self, kind: SourceKind, resource_id: str) -> SourceFacts:
@@ -204,25 +216,36 @@ class Compute:
         client, group, name = self._client(at["subscription"]), at["group"], at["name"]
         match kind:
             case SourceKind.MANAGED_IMAGE:
-                return _image_facts(client.images.get(group, name))
+                return _image_facts(client.images.get(group, name, api_version=self._by.compute))
             case SourceKind.SNAPSHOT:
-                return _disk_facts(client.snapshots.get(group, name))
+                return _disk_facts(client.snapshots.get(group, name, api_version=self._by.disk))
             case SourceKind.DISK:
-                return _disk_facts(client.disks.get(group, name))
+                return _disk_facts(client.disks.get(group, name, api_version=self._by.disk))
             case SourceKind.VM:
-                return _vm_facts(client.virtual_machines.get(group, name, expand="instanceView"))
+                return _vm_facts(
+                    client.virtual_machines.get(group, name, expand="instanceView", api_version=self._by.compute)
+                )
             case SourceKind.IMAGE_VERSION:
                 version = client.gallery_image_versions.get(
-                    group, at["gallery"], at["definition"], name, expand="ReplicationStatus"
+                    group,
+                    at["gallery"],
+                    at["definition"],
+                    name,
+                    expand="ReplicationStatus",
+                    api_version=self._by.gallery,
                 )
-                definition = client.gallery_images.get(group, at["gallery"], at["definition"])
+                definition = client.gallery_images.get(
+                    group, at["gallery"], at["definition"], api_version=self._by.gallery
+                )
                 return _image_version_facts(version, definition)
         raise ValueError(f"{kind} is no resource")
 
     @cloud_call
     def definition(self, at: DefinitionId) -> DefinitionFacts:
         """What the definition is. Raises NotFound."""
-        found = self._client(at.subscription).gallery_images.get(at.resource_group, at.gallery, at.name)
+        found = self._client(at.subscription).gallery_images.get(
+            at.resource_group, at.gallery, at.name, api_version=self._by.gallery
+        )
         facts = found.properties
         if facts is None:
             raise HttpResponseError(f"Azure described definition {at.name} without properties")
@@ -267,14 +290,14 @@ class Compute:
             ),
         )
         self._client(at.subscription).gallery_images.begin_create_or_update(
-            at.resource_group, at.gallery, at.name, definition, polling=False
+            at.resource_group, at.gallery, at.name, definition, polling=False, api_version=self._by.gallery
         )
 
     @cloud_call
     def version_names(self, at: DefinitionId) -> list[str]:
         """The names of all versions the definition holds, whatever their state. Raises NotFound."""
         found = self._client(at.subscription).gallery_image_versions.list_by_gallery_image(
-            at.resource_group, at.gallery, at.name
+            at.resource_group, at.gallery, at.name, api_version=self._by.gallery
         )
         return [str(version.name) for version in found]
 
@@ -283,7 +306,9 @@ class Compute:
         """The versions of a definition without their replication, which a list never tells. Raises NotFound."""
         clock = _Clock()
         client = self._client(at.subscription).gallery_image_versions
-        found = client.list_by_gallery_image(at.resource_group, at.gallery, at.name, raw_response_hook=clock.note)
+        found = client.list_by_gallery_image(
+            at.resource_group, at.gallery, at.name, raw_response_hook=clock.note, api_version=self._by.gallery
+        )
         versions = by_number([_version_facts(version) for version in found if version.name])
         return Listing(clock.now, versions)
 
@@ -292,7 +317,12 @@ class Compute:
         """What Azure says of a version now, its replication included. Raises NotFound."""
         return _version_facts(
             self._client(at.subscription).gallery_image_versions.get(
-                at.resource_group, at.gallery, at.name, name, expand="ReplicationStatus"
+                at.resource_group,
+                at.gallery,
+                at.name,
+                name,
+                expand="ReplicationStatus",
+                api_version=self._by.gallery,
             )
         )
 
@@ -373,6 +403,10 @@ class Compute:
     # A version is changed by a PUT of what a GET described, as `az sig image-version update` does it: in recorded
     # traffic a PUT keeps all it does not name, while a PATCH of a version was never recorded.
     def _put_version(self, at: DefinitionId, name: str, version: GalleryImageVersion) -> str:
+        profile = _profile(version)
+        if profile.storage_account_type:
+            # A version may be described by both, and is refused with both ("cannot be specified along with").
+            profile.pop("storageAccountStrategy", None)
         operation = _Operation()
         self._client(at.subscription).gallery_image_versions.begin_create_or_update(
             at.resource_group,
@@ -382,6 +416,7 @@ class Compute:
             version,
             polling=False,
             raw_response_hook=operation.note,
+            api_version=self._by.gallery,
         )
         return operation.address
 
@@ -390,16 +425,31 @@ class Compute:
         """Start to delete a version; one that is not there is no fault.
 
         In a gallery with soft delete its name is taken until that is over, and one that failed cannot be deleted so;
-        `for_good` passes soft delete by (REST: `bypassSoftDelete`).
+        `for_good` passes soft delete by (REST: `bypassSoftDelete`), where Azure knows of that.
         """
-        self._client(at.subscription).gallery_image_versions.begin_delete(
-            at.resource_group, at.gallery, at.name, name, polling=False, bypass_soft_delete=for_good or None
-        )
+        versions = self._client(at.subscription).gallery_image_versions
+        by = self._by.bypass_soft_delete if for_good else self._by.gallery
+        try:
+            versions.begin_delete(
+                at.resource_group,
+                at.gallery,
+                at.name,
+                name,
+                polling=False,
+                bypass_soft_delete=for_good or None,
+                api_version=by,
+            )
+        except HttpResponseError as error:
+            if not for_good or error.status_code != 400:
+                raise
+            versions.begin_delete(
+                at.resource_group, at.gallery, at.name, name, polling=False, api_version=self._by.gallery
+            )
 
     @cloud_call
     def images_tagged(self, group: ResourceGroup, tag: str) -> list[tuple[str, str]]:
         """The managed images in a resource group that bear `tag`: each one's name, and the tag's value."""
-        found = self._client(group.subscription).images.list_by_resource_group(group.name)
+        found = self._client(group.subscription).images.list_by_resource_group(group.name, api_version=self._by.compute)
         return [(str(image.name), value) for image in found if (value := (image.tags or {}).get(tag))]
 
     @cloud_call
@@ -410,7 +460,7 @@ class Compute:
         Resource Group Level).
         """
         group = f"/subscriptions/{at.subscription}/resourceGroups/{at.resource_group}"
-        url: str | None = f"{self._endpoint}{group}{_LOCKS}?api-version=2020-05-01"
+        url: str | None = f"{self._endpoint}{group}{_LOCKS}?api-version={LOCKS}"
         found: list[str] = []
         while url:
             response = self._client(at.subscription).send_request(HttpRequest("GET", url))

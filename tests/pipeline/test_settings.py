@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.cloud.api_versions import ApiVersions
 from pipeline.resource_ids import ResourceGroup
 from pipeline.settings import SettingsError, load_settings
 
@@ -16,7 +17,7 @@ ELSEWHERE = "/subscriptions/0b/resourceGroups/rg-images"
 def _empty(monkeypatch: pytest.MonkeyPatch) -> None:
     for service in ("blob", "queue", "table"):
         monkeypatch.delenv(f"Storage__{service}ServiceUri", raising=False)
-    for name in ("VHD_STORAGE_ACCOUNT_ID", "MANAGED_IMAGE_GROUP_ID"):
+    for name in ("VHD_STORAGE_ACCOUNT_ID", "MANAGED_IMAGE_GROUP_ID", *API_VERSIONS):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -87,3 +88,33 @@ def test_a_group_where_no_managed_image_can_be_made_is_refused(
         load_settings()
     for words in [*said, "POLL_SECONDS takes a number"]:
         assert words in str(fault.value)
+
+
+API_VERSIONS = {
+    "GALLERY_API_VERSION": "2024-03-03",
+    "COMPUTE_API_VERSION": "2024-07-01",
+    "DISK_API_VERSION": "2023-10-02",
+}
+
+
+@pytest.mark.usefixtures("_storage")
+def test_api_versions_are_the_settings_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in API_VERSIONS:
+        monkeypatch.setenv(name, "")  # as a template that leaves one open writes it
+    assert load_settings().api_versions == ApiVersions(*API_VERSIONS.values())
+    for name, value in zip(API_VERSIONS, ("2025-03-03", "2025-04-01", "2026-03-02-preview"), strict=True):
+        monkeypatch.setenv(name, value)
+    assert load_settings().api_versions == ApiVersions("2025-03-03", "2025-04-01", "2026-03-02-preview")
+
+
+@pytest.mark.usefixtures("_storage")
+@pytest.mark.parametrize(
+    "wrong", ["latest", "2024-3-3", "2024-13-03", "2024-03-03&x=y", "2024-03-03-beta", "２０２４-03-03"]
+)
+def test_what_is_no_api_version_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    for name in API_VERSIONS:
+        monkeypatch.setenv(name, wrong)
+    with pytest.raises(SettingsError) as fault:
+        load_settings()
+    for name in API_VERSIONS:
+        assert f"{name} takes an api-version, a date such as 2024-03-03" in str(fault.value)
