@@ -181,9 +181,10 @@ resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
       AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential'
       ARM_ENDPOINT: environment().resourceManager
       ARM_AUDIENCE: environment().resourceManager
-      GALLERY_API_VERSION: apiVersions.?gallery ?? '2024-03-03'
-      COMPUTE_API_VERSION: apiVersions.?compute ?? '2024-03-01'
-      DISK_API_VERSION: apiVersions.?disk ?? '2023-10-02'
+      // Empty: as the code has it.
+      GALLERY_API_VERSION: apiVersions.?gallery ?? ''
+      COMPUTE_API_VERSION: apiVersions.?compute ?? ''
+      DISK_API_VERSION: apiVersions.?disk ?? ''
       MANAGED_IMAGE_GROUP_ID: managedImageGroupId
       CATALOG: 'catalog.yaml'
       SWEEP_SCHEDULE: '0 */5 * * * *'

@@ -52,8 +52,8 @@ def test_each_setting_that_is_read_is_set_and_each_that_is_set_is_read() -> None
 def test_a_setting_with_a_default_is_set_to_it() -> None:
     for name, default in code.pipeline_settings().items():
         value = settings("everything")[name]
-        if default is None or value.startswith("["):
-            continue
+        if default is None or value.startswith("[") or (not value and name.endswith("_API_VERSION")):
+            continue  # only Azure knows; or the code says it, where nothing else is chosen
         assert (float(value) if isinstance(default, int | float) else value) == (
             default if isinstance(default, int | float) else str(default)
         ), name
