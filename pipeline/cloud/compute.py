@@ -120,7 +120,7 @@ class SourceFacts:
 
     `fingerprint` names its content, as far as Azure tells one from another. What Succeeded need not be ready:
     `conditions` are the other states Azure names, in lower case; `copied` is how much of its content is there, in
-    percent; `copy_error` is why the rest never comes.
+    percent; `copy_error` is why the rest never comes. `encrypted` is what a disk encryption set encrypts.
     """
 
     state: str
@@ -133,6 +133,7 @@ class SourceFacts:
     conditions: frozenset[str] = frozenset()
     copied: float = 100.0
     copy_error: str = ""
+    encrypted: bool = False
 
 
 class Compute:
@@ -530,6 +531,7 @@ def _image_facts(image: Image) -> SourceFacts:
     disk = profile.os_disk if profile else None
     # An image has no id of its own making: what it was made of tells it from another of the same name.
     made_of = [disk.blob_uri, disk.managed_disk, disk.snapshot, disk.disk_size_gb] if disk else []
+    data = profile.data_disks if profile else None
     return SourceFacts(
         state=_text(facts.provisioning_state if facts else None),
         location=region_name(image.location),
@@ -538,6 +540,7 @@ def _image_facts(image: Image) -> SourceFacts:
         os_state=_text(disk.os_state if disk else None),
         generation=_text(facts.hyper_v_generation if facts else None) or "V1",
         architecture="x64",
+        encrypted=any(one.disk_encryption_set for one in [*([disk] if disk else []), *(data or [])]),
     )
 
 
@@ -557,6 +560,7 @@ def _disk_facts(disk: Disk | Snapshot) -> SourceFacts:
         conditions=frozenset({_text(facts.disk_state if facts else None).lower(), _text(access).lower()} - {""}),
         copied=100.0 if copied is None else copied,
         copy_error=f"{_text(error.error_code)}: {error.error_message}" if error else "",
+        encrypted=bool(facts and facts.encryption and facts.encryption.disk_encryption_set_id),
     )
 
 
@@ -565,6 +569,7 @@ def _vm_facts(machine: VirtualMachine) -> SourceFacts:
     view = facts.instance_view if facts else None
     codes = {_text(status.code).lower() for status in (view.statuses if view else None) or []}
     profile = facts.storage_profile if facts else None
+    disks = [profile.os_disk, *(profile.data_disks or [])] if profile else []
     return SourceFacts(
         state=_text(facts.provisioning_state if facts else None),
         location=region_name(machine.location),
@@ -573,6 +578,7 @@ def _vm_facts(machine: VirtualMachine) -> SourceFacts:
         os_state="Generalized" if "osstate/generalized" in codes else "Specialized",
         generation=_text(view.hyper_v_generation if view else None),
         conditions=frozenset(codes),
+        encrypted=any(one and one.managed_disk and one.managed_disk.disk_encryption_set for one in disks),
     )
 
 
@@ -594,7 +600,14 @@ def _image_version_facts(version: GalleryImageVersion, definition: GalleryImage)
         generation=_text(kind.hyper_v_generation if kind else None) or "V1",
         architecture=_text(kind.architecture if kind else None) or "x64",
         copied=float(min(*behind, 99)) if behind else 100.0,
+        encrypted=any(_is_encrypted(target) for target in _profile(version).target_regions or []),
     )
+
+
+def _is_encrypted(target: TargetRegion) -> bool:
+    images = target.encryption
+    found = [images.os_disk_image, *(images.data_disk_images or [])] if images else []
+    return any(image and image.disk_encryption_set_id for image in found)
 
 
 def _target_regions(targets: list[Target]) -> list[TargetRegion]:

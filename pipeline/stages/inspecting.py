@@ -7,7 +7,7 @@ from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.fit import Unfit, check_boot, check_size
 from pipeline.runs import Boots, Run, Stage
-from pipeline.source import SourceKind
+from pipeline.source import SourceKind, parse_id
 from pipeline.stages.outcome import Go, Outcome, RunFailed, SourceAtFault
 from pipeline.stages.ripeness import check_ripe
 from pipeline.vhd import FOOTER, MIB
@@ -71,6 +71,12 @@ def _resource(run: Run, ctx: Context) -> Outcome:
         if run.kind is SourceKind.VM and found.os_state == "Specialized" and wanted.os_state is OsState.GENERALIZED:
             mend = ". To mend it: deprovision the VM, then az vm deallocate and az vm generalize"
         raise RunFailed(f"the {what} does not fit: {'; '.join(faults)}{mend}")
+    own = str(parse_id(run.kind, run.source)["subscription"])
+    if found.encrypted and own.lower() != gallery.subscription.lower():
+        raise RunFailed(
+            f"the {what} is encrypted by a disk encryption set in subscription {own}: Azure makes a version of it only "
+            "in a gallery of that subscription. Publish it there, or take a source without a disk encryption set"
+        )
     if wanted.security_type in NEVER_FROM_VHD and run.kind is SourceKind.MANAGED_IMAGE:
         raise RunFailed(f"a {wanted.security_type} definition takes a VM, a disk or a snapshot, never a managed image")
     return Go(Stage.IMAGING, f"the {what} fits the definition")

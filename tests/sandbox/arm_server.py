@@ -26,6 +26,7 @@ from sandbox.identity import Identity
 from sandbox.ports import listen
 
 SUBSCRIPTION = "11111111-2222-3333-4444-555555555555"
+ELSEWHERE = "11111111-2222-3333-4444-666666666666"
 GROUP = "rgGallerist"
 LOCATION = "westeurope"
 MIB = 1024**2
@@ -84,14 +85,19 @@ class Storage:
 
     def __init__(self, url: str, identity: Identity, certificates: tls.Certificates) -> None:
         self.url = url
-        self.account_id = (
-            f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}/providers/Microsoft.Storage/storageAccounts/store"
-        )
-        self.source = StorageBlobs(url, self.account_id, identity.credential(), certificates.ca_bundle)
+        self._signed_in = identity.credential(), certificates.ca_bundle
+        self.belong_to(SUBSCRIPTION)
         service = BlobServiceClient(
             url, credential=identity.credential(), connection_verify=str(certificates.ca_bundle)
         )
         self.container = service.create_container("vhds")
+
+    def belong_to(self, subscription: str) -> None:
+        """Let the account be in that subscription, for emulators that are started from now on."""
+        self.account_id = (
+            f"/subscriptions/{subscription}/resourceGroups/{GROUP}/providers/Microsoft.Storage/storageAccounts/store"
+        )
+        self.source = StorageBlobs(self.url, self.account_id, *self._signed_in)
 
     def put_page_blob(self, name: str, content_size: int, footer: bytes) -> str:
         """A page blob of `content_size` empty bytes and `footer`; its URI."""
@@ -183,6 +189,13 @@ class Arm:
             f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{GROUP}?api-version=2021-04-01", json={"location": LOCATION}
         )
         assert answer.status_code in (200, 201), answer.text
+
+    def group_elsewhere(self) -> str:
+        """A resource group in another subscription."""
+        group = f"/subscriptions/{ELSEWHERE}/resourceGroups/{GROUP}"
+        answer = self.http.put(f"{group}?api-version=2021-04-01", json={"location": LOCATION})
+        assert answer.status_code in (200, 201), answer.text
+        return group
 
     def put_gallery(self, name: str = "gal") -> None:
         self.compute.galleries.begin_create_or_update(GROUP, name, {"location": LOCATION}).result()

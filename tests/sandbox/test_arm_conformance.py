@@ -185,11 +185,14 @@ def test_the_judge_sits_in_front_of_the_emulator(arm: Arm) -> None:
 
 @pytest.fixture
 def replayed_arm(
-    tmp_path: Path, arm_identity: Identity, arm_storage: Storage, arm_certificates: tls.Certificates
+    name: str, tmp_path: Path, arm_identity: Identity, arm_storage: Storage, arm_certificates: tls.Certificates
 ) -> Iterator[Arm]:
-    """A new emulator, slow enough that a version is still in the making when it is first asked for."""
+    """A new emulator, slow enough that a version is still in the making when it is first asked for. The storage
+    account is in the subscription of the recording `name`, as it was then."""
+    arm_storage.belong_to(recordings.load(recordings.FOLDER / name)[0].path.split("/")[2])
     with running_arm(tmp_path, 2000, arm_identity, arm_storage, arm_certificates) as arm:
         yield arm
+    arm_storage.belong_to(SUBSCRIPTION)
 
 
 FROM_CACHE = "a list of versions came from ARM's cache in 2020; those of 2025 come from the provider, as here"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from arm_server import LOCATION, MIB, Arm, Storage, Web, image_body, version_body, vhd_footer
+from arm_server import ELSEWHERE, LOCATION, MIB, Arm, Storage, Web, image_body, version_body, vhd_footer
 
 pytest_plugins = ["arm_fixtures"]
 
@@ -426,6 +426,16 @@ class TestImages:
             answer = arm.send("PUT", arm.path("images", "imgNone"), json=image_body(uri))
             assert error(answer) == (400, "InvalidParameter", f"The source blob {uri} is not accessible.")
             assert answer.json()["error"]["target"] == "disks"
+
+    def test_storage_account_in_another_subscription(self, arm: Arm, arm_storage: Storage) -> None:
+        uri, elsewhere = arm_storage.put_vhd("account.vhd"), arm.group_elsewhere()
+        path = f"{elsewhere}/providers/Microsoft.Compute/images/imgFar"
+        answer = arm.send("PUT", path, json=image_body(uri))
+        words = f"The source blob {uri} does not belong to a storage account in subscription {ELSEWHERE}."
+        assert error(answer) == (400, "InvalidParameter", words)
+        assert arm.send("GET", path).status_code == 404
+        near = arm.send("PUT", arm.path("images", "imgNear"), json=image_body(uri))
+        assert arm.finish(near)["status"] == "Succeeded"
 
     @pytest.mark.parametrize("name", ["disk", "disk.img", "disk.vhd.bak", "diskvhd"])
     def test_blob_without_vhd_in_its_name(self, arm_web: Web, arm_storage: Storage, name: str) -> None:

@@ -6,8 +6,9 @@ import itertools
 import time
 from typing import Any
 
+import httpx
 import pytest
-from arm_server import GROUP, LOCATION, MIB, SUBSCRIPTION, Arm, Storage, Web, image_body, version_body
+from arm_server import ELSEWHERE, GROUP, LOCATION, MIB, SUBSCRIPTION, Arm, Storage, Web, image_body, version_body
 
 pytest_plugins = ["arm_fixtures"]
 
@@ -477,6 +478,41 @@ class TestVersions:
         refused = arm.send("PUT", path, json=from_disk(os_disk(arm)))
         assert "a different security type ['Standard']" in error(refused)[2]
         assert arm.finish(arm.send("PUT", path, json=from_disk(trusted)))["status"] == "Succeeded"
+
+    def test_of_another_subscription(self, arm_web: Web, arm_image: str) -> None:
+        arm = arm_web.arm
+        compute = f"{arm.group_elsewhere()}/providers/Microsoft.Compute"
+        gallery = f"{compute}/galleries/gal{arm_web.gallery}"
+        identifier = {"publisher": "Contoso", "offer": "web", "sku": "far"}
+        kind = {"osType": "Linux", "osState": "Generalized", "hyperVGeneration": "V2", "identifier": identifier}
+        arm.finish(arm.send("PUT", gallery, json={"location": LOCATION}))
+        arm.finish(arm.send("PUT", f"{gallery}/images/web", json={"location": LOCATION, "properties": kind}))
+
+        def put_version(number: str, body: dict[str, Any]) -> httpx.Response:
+            return arm.send("PUT", f"{gallery}/images/web/versions/{number}", json=body)
+
+        keys = arm.path("diskEncryptionSets", "des")
+        encrypted = os_disk(arm, encryption={"type": "EncryptionAtRestWithCustomerKey", "diskEncryptionSetId": keys})
+        assert error(put_version("1.0.0", from_disk(encrypted))) == (
+            400,
+            "InvalidParameter",
+            f"Encrypted source: '{encrypted}' is in a different subscription ID than the current gallery image version "
+            f"subscription '{ELSEWHERE}'. Please retry with an unencrypted source(s) or use the source's subscription "
+            f"'{SUBSCRIPTION}' to create the gallery image version",
+        )
+        assert arm.finish(arm_web.put("1.0.0", from_disk(encrypted)))["status"] == "Succeeded"
+        vm = machine(arm, os_disk(arm))
+        generalize(arm, vm)
+        status, code, words = error(put_version("1.0.0", version_body(vm)))
+        assert (status, code) == (400, "InvalidParameter")
+        assert f"The source VM '{vm}' is a cross subscription source" in words
+        for number, body in (
+            ("1.0.0", from_machine(vm)),
+            ("1.0.1", from_disk(os_disk(arm))),
+            ("1.0.2", version_body(arm_image)),
+            ("1.0.3", version_body(arm_web.made("2.0.0", version_body(arm_image))["id"])),
+        ):
+            assert arm.finish(put_version(number, body))["status"] == "Succeeded", number
 
     def test_too_large(self, arm_web: Web) -> None:
         disk = os_disk(arm_web.arm, diskSizeGB=2520)
