@@ -6,6 +6,7 @@ send back what they read.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, TypeVar, get_args
@@ -17,6 +18,13 @@ from pydantic_core import ErrorDetails
 from sandbox.arm import regions
 from sandbox.arm.clock import timestamp
 from sandbox.arm.errors import ArmError
+
+
+@dataclass(frozen=True)
+class Since:
+    """The api-version that brought a member (Microsoft's REST description); older ones do not know it."""
+
+    api_version: str
 
 
 class CaseBlind(StrEnum):
@@ -192,8 +200,8 @@ class SharingProfile(Body):
 
 class SoftDeletePolicy(Body):
     is_soft_delete_enabled: bool | None = None
-    retention_period_in_days: int | None = None
-    grace_period_in_days: int | None = None
+    retention_period_in_days: Annotated[int | None, Since("2026-03-03")] = None
+    grace_period_in_days: Annotated[int | None, Since("2026-03-03")] = None
 
 
 class GalleryProperties(Body):
@@ -337,7 +345,7 @@ class GalleryImageVersionPublishingProfile(Body):
     storage_account_type: StorageAccountType | None = None
     replication_mode: ReplicationMode | None = None
     target_extended_locations: list[GalleryTargetExtendedLocation] | None = None
-    storage_account_strategy: StorageAccountStrategy | None = None
+    storage_account_strategy: Annotated[StorageAccountStrategy | None, Since("2025-03-03")] = None
 
 
 class GalleryArtifactVersionFullSource(Body):
@@ -375,7 +383,7 @@ class GalleryImageVersionSafetyProfile(Body):
     reported_for_policy_violation: ReadOnly
     policy_violations: ReadOnly
     allow_deletion_of_replicated_locations: bool | None = None
-    block_deletion_before_end_of_life: bool | None = None
+    block_deletion_before_end_of_life: Annotated[bool | None, Since("2024-03-03")] = None
 
 
 class UefiKey(Body):
@@ -486,7 +494,7 @@ class CreationData(Body):
     performance_plus: bool | None = None
     elastic_san_resource_id: str | None = None
     provisioned_bandwidth_copy_speed: str | None = None
-    instant_access_duration_minutes: int | None = None
+    instant_access_duration_minutes: Annotated[int | None, Since("2025-01-02")] = None
 
 
 class SupportedCapabilities(Body):
@@ -672,13 +680,31 @@ class BoundBody:
         return regions.normalised(self.location or "")
 
 
-def bind(model: type[Resource], raw: bytes) -> BoundBody:
+def bind(model: type[Resource], raw: bytes, api_version: str) -> BoundBody:
     """Read a request body.
 
     Raises ArmError 400 as Azure's binding does: for what is no JSON object, for a member it does not know (unknown
-    members are refused, not ignored: ansible-collections/azure#2113) and for a value of the wrong type.
+    members are refused, not ignored: ansible-collections/azure#2113) and for a value of the wrong type. That a member
+    which is younger than `api_version` counts as unknown is a guess.
     """
-    return BoundBody(read(model, raw))
+    body = read(model, raw)
+    if young := _younger(body, api_version):
+        raise _unknown_member(model, raw, young)
+    return BoundBody(body)
+
+
+def _younger(body: Body, api_version: str) -> tuple[int | str, ...]:
+    """Where a member was sent that `api_version` does not know; empty where all are known."""
+    for name in body.model_fields_set & type(body).model_fields.keys():
+        field = type(body).model_fields[name]
+        here: tuple[int | str, ...] = (field.alias or name,)
+        if any(isinstance(one, Since) and one.api_version > api_version for one in field.metadata):
+            return here
+        value = getattr(body, name)
+        for n, one in enumerate(value if isinstance(value, list) else [value]):
+            if isinstance(one, Body) and (found := _younger(one, api_version)):
+                return (*here, n, *found) if isinstance(value, list) else (*here, *found)
+    return ()
 
 
 _B = TypeVar("_B", bound=Body)
@@ -693,27 +719,36 @@ def read(model: type[_B], raw: bytes) -> _B:
 
 
 def _binding_error(model: type[BaseModel], raw: bytes, error: ErrorDetails) -> ArmError:
-    # Array indices are part of the path in Newtonsoft's print: properties.dataDisks[0].lun
     location = error["loc"]
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     if error["type"] == "json_invalid" or not location:
         return ArmError(
             400, "InvalidRequestContent", f"The request content was invalid: '{error['msg']}'.", gateway=True
         )
-    position = raw.find(f'"{location[-1]}"'.encode()) + len(str(location[-1])) + 3
-    where = f"Path '{path}', line 1, position {position}."
+    where = _place(raw, location)
     if error["type"] == "extra_forbidden":
-        owner = _type_at(model, location[:-1]).__name__
-        message = f"Could not find member '{location[-1]}' on object of type '{owner}'. {where}"
-    elif error["type"] == "missing":
+        return _unknown_member(model, raw, location)
+    if error["type"] == "missing":
         message = f"Required property '{location[-1]}' not found in JSON. {where}"
     elif "date" in error["type"]:
         message = f"Could not convert string to DateTimeOffset: {error['input']}. {where}"
     else:
         message = f"Error converting value \"{error['input']}\" to type '{_expected(model, location)}'. {where}"
     return ArmError(400, "BadRequest", message)
+
+
+def _unknown_member(model: type[BaseModel], raw: bytes, location: tuple[int | str, ...]) -> ArmError:
+    owner = _type_at(model, location[:-1]).__name__
+    message = f"Could not find member '{location[-1]}' on object of type '{owner}'. {_place(raw, location)}"
+    return ArmError(400, "BadRequest", message)
+
+
+def _place(raw: bytes, location: tuple[int | str, ...]) -> str:
+    # Array indices are part of the path in Newtonsoft's print: properties.dataDisks[0].lun
+    path = ""
+    for part in location:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
+    position = raw.find(f'"{location[-1]}"'.encode()) + len(str(location[-1])) + 3
+    return f"Path '{path}', line 1, position {position}."
 
 
 def _expected(model: type[BaseModel], location: tuple[int | str, ...]) -> str:

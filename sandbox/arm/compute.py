@@ -171,7 +171,7 @@ class Compute:
     # --- changing
 
     def _change(self, kind: Kind, request: ArmRequest) -> Answer:
-        body = bodies.bind(kind.body, request.body)
+        body = bodies.bind(kind.body, request.body, request.api_version)
         # Blobs are read before the transaction, which must not wait for another service
         sizes = {} if self.find(request.id) else self._inventory.sizes(_uris(kind, body))
         headers = self._limit(kind.policies.put, request)
@@ -418,7 +418,7 @@ class Compute:
     def _bury(self, request: ArmRequest, version: Resource, now: datetime) -> None:
         definition = request.id.parent
         gallery = self._inventory.find(definition.parent if definition else None)
-        bypassed = request.query.get("bypassSoftDelete", "").lower() == "true"
+        bypassed = soft_delete.is_bypassed(request.query, request.api_version)
         if gallery is not None and soft_delete.is_enabled(gallery) and not bypassed:
             kept = soft_delete.buried(version, gallery, now, self._clock)
             self._store.put(soft_delete.id_of(request.id).key, kept)

@@ -5,6 +5,7 @@ From Microsoft's page on soft delete and the REST description; no recording has 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +18,19 @@ from sandbox.arm.resource_id import ResourceId
 TYPE = "Microsoft.Compute/galleries/softDeletedArtifactTypes/artifacts/versions"
 RETENTION_DAYS = 7
 GRACE_DAYS = 0  # a guess: the page knows no grace period, the REST description no default
+_BYPASS_SINCE = "2026-03-03"
 _DAY = 86_400.0  # seconds
 
 
 def is_enabled(gallery: Resource) -> bool:
     """Whether versions of this gallery are soft-deleted."""
     return bool(gallery.properties.get("softDeletePolicy", {}).get("isSoftDeleteEnabled"))
+
+
+def is_bypassed(query: Mapping[str, str], api_version: str) -> bool:
+    """Whether a deletion asks to pass soft delete by. An older api-version does not know how (REST description), and
+    that it takes no notice is a guess."""
+    return query.get("bypassSoftDelete", "").lower() == "true" and api_version >= _BYPASS_SINCE
 
 
 def check_policy(policy: dict[str, Any]) -> None:

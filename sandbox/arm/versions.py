@@ -39,6 +39,7 @@ _PUBLISHING_KEYS = (
 )  # fmt: skip
 _SAFETY_SINCE = "2022-03-03"
 _VALIDATIONS_SINCE = "2024-03-03"
+_BLOCKING_SINCE = "2024-03-03"
 _STRATEGY_SINCE = "2025-03-03"
 _ROOT = "galleryImageVersion.properties"
 _LRS = "Standard_LRS"
@@ -156,6 +157,9 @@ def properties(version: Resource, api_version: str, expand: str, now: datetime) 
     shown = version.properties | {"provisioningState": version.provisioning_state}
     if api_version < _SAFETY_SINCE:
         del shown["safetyProfile"]
+    elif api_version < _BLOCKING_SINCE:
+        safety = shown["safetyProfile"]
+        shown["safetyProfile"] = {key: safety[key] for key in safety if key != "blockDeletionBeforeEndOfLife"}
     if api_version < _STRATEGY_SINCE and "storageAccountStrategy" in shown["publishingProfile"]:
         profile = {"storageAccountType": "Standard_LRS"} | shown["publishingProfile"]
         del profile["storageAccountStrategy"]

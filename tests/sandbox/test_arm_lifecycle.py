@@ -96,6 +96,12 @@ class TestSoftDelete:
         self.delete(soft, bypassSoftDelete="true")
         assert soft.arm.send("GET", self.kept(soft)).json()["value"] == []
 
+    def test_an_older_api_version_knows_no_bypass(self, soft: Web, arm_image: str) -> None:
+        soft.made("1.0.0", version_body(arm_image))
+        old = soft.arm.send("DELETE", soft.path("1.0.0"), api_version="2025-12-03", bypassSoftDelete="true")
+        soft.arm.finish(old)
+        assert [kept["name"] for kept in soft.arm.send("GET", self.kept(soft)).json()["value"]] == ["1.0.0"]
+
     def test_a_failed_version_is_not_kept(self, soft: Web, arm_storage: Storage) -> None:
         body = version_body()
         uri = arm_storage.put_page_blob("soft.vhd", 1024**2, b"\0" * 512)
@@ -215,6 +221,22 @@ class TestGuards:
         assert error(arm_web.put("1.0.1", changed))[1] == "PropertyChangeNotAllowed"
         retyped = version_body(None, {"name": LOCATION, "storageAccountType": "Premium_LRS"})
         assert error(arm_web.put("1.0.1", retyped))[1] == "PropertyChangeNotAllowed"
+
+    def test_members_have_their_time(self, arm_web: Web, arm_image: str) -> None:
+        strategy = version_body(arm_image, storageAccountStrategy="DefaultStandard_LRS")
+        blocking = version_body(arm_image)
+        blocking["properties"]["safetyProfile"] = {"blockDeletionBeforeEndOfLife": False}
+        for body, before, since in ((strategy, "2024-03-03", "2025-03-03"), (blocking, "2023-07-03", "2024-03-03")):
+            path = arm_web.path(f"1.0.{since[:4]}")
+            refused = arm_web.arm.send("PUT", path, json=body, api_version=before)
+            assert "Could not find member" in error(refused)[2]
+            assert arm_web.arm.send("PUT", path, json=body, api_version=since).status_code == 201
+        shown = {
+            version: arm_web.arm.send("GET", path, api_version=version).json()["properties"]["safetyProfile"]
+            for version in ("2023-07-03", "2024-03-03")
+        }
+        assert "blockDeletionBeforeEndOfLife" not in shown["2023-07-03"]
+        assert shown["2024-03-03"]["blockDeletionBeforeEndOfLife"] is False
 
     def test_zones(self, arm_web: Web, arm_image: str) -> None:
         body = version_body(arm_image, LOCATION, "westus", storageAccountType="Standard_ZRS")
