@@ -46,6 +46,7 @@ fault() {
   exit 2
 }
 
+roles_api=2022-04-01
 yes='' more=()
 while [ $# -gt 0 ]; do
   case "$1" in
@@ -90,8 +91,9 @@ echo "No more in use:"
 
 for subscription in "${subscriptions[@]}"; do
   # A role can only go once nobody is assigned to it.
-  roles="$(az role definition list --subscription "$subscription" --custom-role-only true \
-    --query "[?ends_with(roleName, '$ROLE_NAMES_END_WITH')].[name, id, roleName]" -o tsv)"
+  # By az rest: az role definition list leaves out what can be assigned in a resource group alone.
+  roles="$(az rest --url "/subscriptions/$subscription/providers/Microsoft.Authorization/roleDefinitions?api-version=$roles_api&\$filter=atScopeAndBelow()" \
+    --query "value[?ends_with(properties.roleName, '$ROLE_NAMES_END_WITH')].[name, id, properties.roleName]" -o tsv)"
   while IFS=$'\t' read -r name id role; do
     [ -n "$name" ] || continue
     case "$ROLES_IN_USE" in *"$name"*) continue ;; esac
@@ -162,7 +164,7 @@ for i in "${!ids[@]}"; do
   id="${ids[$i]}"
   case "$id" in
     */roleAssignments/*) command=(az role assignment delete --ids "$id") ;;
-    */roleDefinitions/*) command=(az role definition delete --custom-role-only true --name "${id##*/}" --subscription "$(cut -d/ -f3 <<<"$id")") ;;
+    */roleDefinitions/*) command=(az rest --method delete --url "$id?api-version=$roles_api") ;;
     *) command=(az resource delete --ids "$id") ;;
   esac
   if why="$("${command[@]}" 2>&1 >/dev/null)"; then
