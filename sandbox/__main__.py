@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from pipeline.catalog import CatalogError
+from sandbox.shell import read_env
 from sandbox.up import ROOT, Options, Sandbox, SandboxError, run
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Azure on one machine, for trying Gallerist.")
@@ -67,8 +68,7 @@ def host(
     from sandbox.host import run as run_host
 
     listening = socket.create_server(("127.0.0.1", port))
-    for line in (state_dir / "env").read_text(encoding="utf-8").splitlines():
-        name, _, value = line.partition("=")
+    for name, value in read_env(state_dir / "env").items():
         os.environ.setdefault(name, value)
     try:
         run_host(app_dir=app_dir.resolve(), http=listening, time_scale=time_scale, state_dir=state_dir.resolve())

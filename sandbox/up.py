@@ -24,7 +24,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from pipeline.catalog import Catalog, load_catalog
-from sandbox import azurite
+from sandbox import azurite, shell
 from sandbox.arm import StorageBlobs, create_app
 from sandbox.eventgrid import EventGrid, to_queue, to_webhook
 from sandbox.host.keys import Keys
@@ -154,8 +154,12 @@ class Sandbox:
         else:
             sockets["functions"].close()  # for a host of one's own
         self._watch(storage)
-        _write(folder / "env", "".join(f"{name}={value}\n" for name, value in self.env.items()))
-        _write(folder / "endpoints.json", json.dumps(self.endpoints, indent=2) + "\n")
+        subscriptions = [VHD_ACCOUNT, *(gallery.id for gallery in self.catalog.galleries.values())]
+        shell.configure_az(
+            folder / "az", self.endpoints["arm"], identity.tenant_id, [found.split("/")[2] for found in subscriptions]
+        )
+        shell.write_env(folder / "env", self.env | shell.clients(folder, self.endpoints))
+        shell.write(folder / "endpoints.json", json.dumps(self.endpoints, indent=2) + "\n")
 
     def stop(self) -> None:
         """Stop all that was started, last started first."""
@@ -345,11 +349,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all, and for this user's eyes: the environment holds the identity's header."""
-    draft = path.with_suffix(".draft")
-    draft.touch(mode=0o600)
-    draft.write_text(text, encoding="utf-8")
-    draft.rename(path)

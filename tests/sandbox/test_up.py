@@ -22,6 +22,7 @@ import pytest
 
 from sandbox import azurite
 from sandbox.ports import listen
+from sandbox.shell import read_env
 from sandbox.up import ROOT, Options, Sandbox, SandboxError
 from tests.azure import eventually
 
@@ -59,7 +60,7 @@ def test_it_says_where_everything_is_and_a_signal_ends_it_all(tmp_path: Path, nu
     with up(tmp_path, "--port-base", "0", "--instances", "2") as process:
         endpoints = ready(tmp_path, process)
         assert endpoints.keys() == SERVICES
-        env = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
+        env = read_env(tmp_path / "env")
         assert env["Storage__blobServiceUri"] == endpoints["blob"]
         assert env["REQUESTS_CA_BUNDLE"] == endpoints["ca_bundle"]
         assert stat.S_IMODE((tmp_path / "env").stat().st_mode) == 0o600
