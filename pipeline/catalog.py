@@ -664,8 +664,9 @@ def _same_galleries(galleries: dict[str, dict[str, Any]]) -> Iterator[Fault]:
 
 
 def _regions_apart(galleries: dict[str, dict[str, Any]], images: dict[str, dict[str, Any]]) -> Iterator[Fault]:
-    """Images that one storage account cannot feed both: Azure makes a managed image in the account's region only (az image
-    create: "OS disk source from the same region").
+    """Images that one storage account cannot feed both: Azure makes a managed image in the account's region only.
+
+    `az image create` says so of its source: "OS disk source from the same region".
     """
     first: tuple[str, str] | None = None
     for name, entry in images.items():
