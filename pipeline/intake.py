@@ -15,7 +15,7 @@ from pipeline.catalog import NO_GROUP, Route
 from pipeline.cloud.faults import Denied, NotFound, Refused
 from pipeline.context import Context
 from pipeline.events import read_blob_events
-from pipeline.requests import DataDisk, InvalidRequest, PublishRequest, parse_request
+from pipeline.requests import MOST_OF_DISKS, MOST_TAGS, DataDisk, InvalidRequest, PublishRequest, parse_request
 from pipeline.runs import DataVhd, Overtaken, Run, Stage, now
 from pipeline.source import SourceKind
 from pipeline.validation import field_name, quoted, unknown
@@ -119,6 +119,7 @@ def _asked_again(ctx: Context, offered: Offered, asked: Run) -> Offered | None:
         return None
     if run.source_at_fault:
         raise RequestConflict(f"the run {run.id} failed for this very source, and would again: {run.reason}")
+    _joint_tags(run, asked)
     try:
         tried = engine.retry(ctx, run.id, f"tried again: {asked.request_id or 'a request'} asks for it", asked)
     except (engine.NotNow, Overtaken):  # another request was faster
@@ -149,7 +150,26 @@ def _draft_of_request(ctx: Context, request: PublishRequest) -> Run:
     else:
         draft = Run.draft(request.image, source.id, kind=source.kind)
     draft.wish, draft.tags, draft.request_id = request.wish, dict(request.tags), request.request_id
+    size = sum(len(disk.model_dump_json()) for disk in draft.data_disks)
+    if size > MOST_OF_DISKS:
+        said = (
+            f"takes {size:,} characters in the run's record, of {MOST_OF_DISKS:,} at most: name fewer data disks, or "
+            "give their blobs shorter names"
+        )
+        raise InvalidRequest([("source.data_disks", said)])
     return draft
+
+
+def _joint_tags(run: Run, asked: Run) -> dict[str, str]:
+    """The tags of a run that another request asks for, too. Raises InvalidRequest where they are too many."""
+    tags = run.tags | asked.tags
+    if len(tags) > max(MOST_TAGS, len(run.tags)):
+        said = (
+            f"takes {MOST_TAGS} entries at most, and with those that the run {run.id} has from a request before it has "
+            f"{len(tags)}: leave some out"
+        )
+        raise InvalidRequest([("tags", said)])
+    return tags
 
 
 def _may_take_vhds(ctx: Context, image: str) -> bool:
@@ -265,7 +285,7 @@ def _amend(ctx: Context, offered: Offered, asked: Run) -> Offered:
         early = run.stage in (Stage.AWAITING_UPLOAD, Stage.INSPECTING, Stage.IMAGING)
         if not early or run.request_id or not (asked.wish or asked.tags or asked.request_id):
             return Offered(run, offered.due)
-        run.wish, run.request_id, run.tags = asked.wish or run.wish, asked.request_id, run.tags | asked.tags
+        run.wish, run.request_id, run.tags = asked.wish or run.wish, asked.request_id, _joint_tags(run, asked)
         try:
             ctx.runs.save(run, etag, was=run.stage, happened=f"asked for by {run.request_id or 'a request'}")
         except Overtaken:

@@ -1,11 +1,9 @@
-"""How much Azure holds: of a row, of a message, of a line of a log. Pure."""
+"""How much Azure holds of a text in a row and of a line of a log, and what is cut to fit. Pure."""
 
 from __future__ import annotations
 
 LONGEST_PROPERTY = 32 * 1024
 """UTF-16 units of a text in a row ("Understanding the Table service data model" page: 64 KiB)."""
-LONGEST_MESSAGE = 64 * 1024
-"""Bytes of a queue message ("Scalability and performance targets for Queue Storage" page)."""
 LONGEST_LINE = 32_000
 """Characters of a line of a log: Application Insights keeps 32,768 of a trace, and what is cut is no JSON."""
 CUT = " … cut"
@@ -15,6 +13,16 @@ CUT = " … cut"
 def units(text: str) -> int:
     """The UTF-16 units of a text, in which Table storage counts: two for a character such as an emoji."""
     return len(text) + sum(character > "\uffff" for character in text)
+
+
+def bounded(text: str, longest: int) -> str:
+    """`text` as a row, a log and a terminal can hold it: in at most `longest` UTF-16 units, spaces where a control
+    character or half of one of another kind was. Ends of lines stay."""
+    sound = text.encode(errors="replace").decode()
+    return cut(sound.translate(_NO_CONTROLS), longest)
+
+
+_NO_CONTROLS = {code: " " for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) != "\n"}
 
 
 def cut(text: str, longest: int) -> str:

@@ -85,11 +85,20 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Address = Annotated[str, StringConstraints(max_length=16_384)]
+"""A blob's address, a SAS included: a name of 1,024 characters, each of them written as up to twelve."""
+ResourceId = Annotated[str, StringConstraints(max_length=1024)]
+MOST_TAGS = 30
+"""Tags that a request may set: Azure takes 50 on a version, and the pipeline and test systems add theirs."""
+MOST_OF_DISKS = 100_000
+"""Characters that the data disks of a request may take in the record of its run, which is a row of 1 MiB."""
+
+
 class DataDisk(_Strict):
     """A data disk beside the OS disk: the address of its VHD, and the LUN it has on a VM (Azure: 0 to 63)."""
 
     lun: Annotated[int, Field(ge=0, le=63)]
-    blob: str
+    blob: Address
 
 
 class RequestSource(_Strict):
@@ -99,13 +108,13 @@ class RequestSource(_Strict):
         json_schema_extra={"oneOf": [{"required": [kind.value]} for kind in SourceKind]},
     )
 
-    blob: str | None = None
-    data_disks: list[DataDisk] = []
-    managed_image: str | None = None
-    snapshot: str | None = None
-    disk: str | None = None
-    vm: str | None = None
-    image_version: str | None = None
+    blob: Address | None = None
+    data_disks: Annotated[list[DataDisk], Field(max_length=64)] = []
+    managed_image: ResourceId | None = None
+    snapshot: ResourceId | None = None
+    disk: ResourceId | None = None
+    vm: ResourceId | None = None
+    image_version: ResourceId | None = None
 
     @field_validator("managed_image", "snapshot", "disk", "vm", "image_version")
     @classmethod
@@ -169,7 +178,9 @@ class PublishRequest(_Strict):
     request_id: Annotated[
         RequestId | None, Field(description="Names this request; the same again is the same run.")
     ] = None
-    tags: Annotated[dict[TagName, TagValue], Field(max_length=30, description="Tags for the image version.")] = {}
+    tags: Annotated[
+        dict[TagName, TagValue], Field(max_length=MOST_TAGS, description="Tags for the image version.")
+    ] = {}
 
     @field_validator("version")
     @classmethod

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pipeline.cloud.faults import Conflict, NotFound
 from pipeline.cloud.tables import Change, Row, Span, Tables
 from pipeline.completeness import Upload
+from pipeline.limits import LONGEST_PROPERTY, bounded
 from pipeline.replication import RegionProgress
 from pipeline.source import SourceKind
 from pipeline.versions import Wish
@@ -24,6 +25,17 @@ _ALL = "all"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RECORD = "run"
 _HISTORY = "h|"
+_PART = LONGEST_PROPERTY // 2
+"""Characters of a record that one property of its row holds, whatever they are: none takes more than two units."""
+_LONGEST_NOTE = 2000
+_LONGEST_REASON = 4000
+_LONGEST_LINE = 8000
+"""UTF-16 units of what a history says of one event."""
+_LONGEST_PROOF = 200
+_ALL_DETAILS = 15_000
+"""UTF-16 units of what all regions together may say of themselves."""
+_LONGEST_OPERATION = 8000
+"""Addresses of operations are signed, and 3,500 characters long in recorded traffic."""
 _ID = re.compile(r"[a-z0-9-]{1,80}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -245,7 +257,7 @@ class RunStore:
             row = self._tables.get(TABLE, run_id, _RECORD)
         except NotFound:
             return None
-        return Run.model_validate_json(row["record"]), str(row["etag"])
+        return read_record(row), str(row["etag"])
 
     def save(self, run: Run, etag: str, *, was: Stage, happened: str | None = None) -> str:
         """Write the run's next generation down, and a line of history where something happened.
@@ -296,7 +308,9 @@ class RunStore:
     def note_fault(self, run_id: str, fault: str) -> None:
         """Keep what broke a step, for whoever fails the run for it."""
         with suppress(NotFound):
-            self._tables.merge(TABLE, {"PartitionKey": run_id, "RowKey": _RECORD, "fault": fault[:2000]})
+            self._tables.merge(
+                TABLE, {"PartitionKey": run_id, "RowKey": _RECORD, "fault": bounded(fault, _LONGEST_NOTE)}
+            )
 
     def last_fault(self, run_id: str) -> str:
         """What `note_fault` kept since the run was last saved, empty where nothing."""
@@ -348,13 +362,38 @@ def _newest_first(run: Run) -> str:
     return f"{_counted_down(run.created)}|{run.id}"
 
 
+def read_record(row: Row) -> Run:
+    """The run whose record is in a row."""
+    parts = [str(row["record"])]
+    while (part := f"record{len(parts)}") in row:
+        parts.append(str(row[part]))
+    return Run.model_validate_json("".join(parts))
+
+
 def _row(run: Run) -> Row:
+    _bound(run)
+    record = run.model_dump_json()
+    parts = [record[n : n + _PART] for n in range(0, len(record), _PART)]
     return {
         "PartitionKey": run.id,
         "RowKey": _RECORD,
         "stage": run.stage.value,
-        "record": run.model_dump_json(),
+        **{f"record{n or ''}": part for n, part in enumerate(parts)},
     }
+
+
+def _bound(run: Run) -> None:
+    """Cut what grows with a run, mostly by what Azure has to say, so that its record always fits into a row."""
+    run.note = bounded(run.note, _LONGEST_NOTE)
+    run.reason = None if run.reason is None else bounded(run.reason, _LONGEST_REASON)
+    if run.operation and len(run.operation) > _LONGEST_OPERATION:
+        run.operation = None  # without it, there is less to say of a failure
+    if run.boots:
+        run.boots.fault = bounded(run.boots.fault, _LONGEST_PROOF)
+    for upload in (run.upload, *(data.upload for data in run.data_disks)):
+        upload.lacking, upload.proof = bounded(upload.lacking, _LONGEST_PROOF), bounded(upload.proof, _LONGEST_PROOF)
+    for region in run.regions:
+        region.details = bounded(region.details, _ALL_DETAILS // len(run.regions))
 
 
 def _happening(run: Run, was: Stage, note: str) -> Row:
@@ -365,5 +404,5 @@ def _happening(run: Run, was: Stage, note: str) -> Row:
         "generation": run.generation,
         "stage": was.value,
         "led_to": run.stage.value,
-        "note": note,
+        "note": bounded(note, _LONGEST_LINE),
     }

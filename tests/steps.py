@@ -11,7 +11,7 @@ from azure.storage.blob import BlobClient
 from pipeline import engine
 from pipeline.context import Context
 from pipeline.intake import take_events
-from pipeline.runs import TABLE, Run
+from pipeline.runs import TABLE, Run, read_record
 from tests.azure import Azure
 
 
@@ -53,7 +53,7 @@ def runs_of(ctx: Context, image: str) -> list[Run]:
     rows = ctx.runs._tables._service.get_table_client(TABLE).query_entities(
         f"RowKey eq 'run' and PartitionKey gt '{image}-' and PartitionKey lt '{image}.'"
     )
-    found = [Run.model_validate_json(row["record"]) for row in rows]
+    found = [read_record(dict(row)) for row in rows]
     return sorted((run for run in found if run.image == image), key=lambda run: run.created)
 
 
