@@ -64,7 +64,8 @@ def index(app: Path) -> dict[str, str]:
 def main() -> None:
     """Print what is indexed from what is deployed; exit 1 where it is less than the app has."""
     if sys.version_info[:2] != (3, 13) or (platform.system(), platform.machine()) != ("Linux", "x86_64"):
-        print(f"not indexed: that takes Python 3.13 on Linux x86_64, and this is {platform.platform()}")
+        here = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"
+        print(f"not indexed: that takes Python 3.13 on Linux x86_64, and this is {here}")
         return
     with TemporaryDirectory() as folder:
         app = Path(folder, "app")
