@@ -70,6 +70,8 @@ def test_the_tests_run_on_every_python_that_is_supported() -> None:
     runs = [step.get("run") for step in _steps(_load("test.yml"))]
     assert "bash .ci/run" in runs
     assert "az bicep install" in runs, "make check compiles, where it finds a compiler"
+    (job,) = (step for step in _steps(_load("test.yml")) if step.get("run") == "bash .ci/run")
+    assert job["env"]["PYTHON"] == "python${{ matrix.python }}", "make takes the newest there is where none is named"
 
 
 def test_dependabot_looks_at_each_lock() -> None:
