@@ -102,11 +102,10 @@ def take_request(ctx: Context, request: PublishRequest) -> Offered:
         raise InvalidRequest([(f"source.{draft.kind.value}", str(fault))]) from fault
     if offered is None:
         raise InvalidRequest([(f"source.{draft.kind.value}", f"does not exist: {draft.source}")])
+    taken = offered if offered.run.id == draft.id else _asked_again(ctx, offered, draft) or _amend(ctx, offered, draft)
     if request.request_id and offered.run.id != named:
         ctx.requests.rename(request.request_id, offered.run.id)
-    if offered.run.id == draft.id:
-        return offered
-    return _asked_again(ctx, offered, draft) or _amend(ctx, offered, draft)
+    return taken
 
 
 def _asked_again(ctx: Context, offered: Offered, asked: Run) -> Offered | None:
