@@ -147,11 +147,12 @@ def _managed_images(ctx: Context, image: str, tagged: dict[str, Tagged]) -> Tagg
     """The managed images that runs of an image may have left behind.
 
     They are where they are made now, beside the gallery, where they were made before, and in every other group in
-    which a run is known to have left one. What the identity may not see but where they are made now, is passed over:
-    its right there may have gone with the setting that named the group.
+    which a run is known to have left one. What the identity may not see is passed over, but where they are made now:
+    beside a gallery elsewhere it has no right to images, and where it left one, that may have gone with the setting.
     """
     now, gallery = ctx.managed_image_group(image), ctx.definition_of(image).group
-    groups = {group.key: group for group in [*ctx.sources.left_in(), gallery, *([now] if now else [])]}
+    left = {group.key: group for group in ctx.sources.left_in()}
+    groups = {**left, gallery.key: gallery, **({now.key: now} if now else {})}
     for key, group in groups.items():
         if key in tagged:
             continue
@@ -162,7 +163,8 @@ def _managed_images(ctx: Context, image: str, tagged: dict[str, Tagged]) -> Tagg
         except Denied as fault:
             if group == now:
                 raise
-            _log.warning("managed_images_unseen", group=str(group), fault=str(fault))
+            if key in left:
+                _log.warning("managed_images_unseen", group=str(group), fault=str(fault))
             found = []
         tagged[key] = [(group, name, run) for name, run in found]
     return [one for key in groups for one in tagged[key]]
