@@ -552,6 +552,7 @@ output GALLERIST_STORAGE string = vhdStorage.outputs.blobEndpoint
 output STORAGE_ACCOUNT string = vhdStorage.outputs.name
 output STAGING_GALLERY_ID string = stagingId
 output PRODUCTION_GALLERY_ID string = productionId
+output VHD_STORAGE_ACCOUNT_ID string = '${appGroup.id}/providers/Microsoft.Storage/storageAccounts/${vhdStorageName}'
 output MANAGED_IMAGE_GROUP_ID string = imagesGroup.id
 output WORKSPACE_ID string = monitoring.outputs.workspaceId
 

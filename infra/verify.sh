@@ -27,7 +27,7 @@ blob-tags | | Blob storage finds by tag as the pipeline asks | keep source_vhd a
 operation-status | makes | reading an operation wants the role at subscription scope | the role Gallerist operation status may go
 role-scopes | | a role made at subscription scope works with a resource group as its only assignable scope | give the subscription as assignableScope in infra/modules/role.bicep
 roles-elsewhere | | the same with all assignable scopes in another subscription | as for role-scopes, with the gallery's subscription
-soft-delete | makes | bypassSoftDelete is taken for a gallery without soft delete | tell the project: versions that failed cannot be taken away
+soft-delete | makes | bypassSoftDelete is taken for a gallery without soft delete | the pipeline deletes plainly then, and asks in vain first
 firewall | disturbs | Azure Compute reads a VHD behind a storage firewall that trusts Azure's services | the VHD account stays open to those who sign in, as it is
 log-volume | | storage logs stay below 100 MB a day | leave StorageWrite out of the setting writes of the queue service (infra/modules/vhd-storage.bicep)
 alert-queries | | Azure runs each alert's query | the query that is named, in infra/queries; until then its alert is blind
