@@ -387,7 +387,7 @@ def _bound(run: Run) -> None:
     run.note = bounded(run.note, _LONGEST_NOTE)
     run.reason = None if run.reason is None else bounded(run.reason, _LONGEST_REASON)
     if run.operation and len(run.operation) > _LONGEST_OPERATION:
-        run.operation = None  # without it, there is less to say of a failure
+        run.operation = ""  # begun, and less to say should it fail
     if run.boots:
         run.boots.fault = bounded(run.boots.fault, _LONGEST_PROOF)
     for upload in (run.upload, *(data.upload for data in run.data_disks)):
