@@ -18,6 +18,7 @@ from sandbox import disk
 from sandbox.azurite import Request
 from tests.azure import Azure, eventually
 from tests.cli.command import begin, gallerist
+from tests.cli.relay import held_after
 from tests.steps import finish, step, tell
 
 MIB = 1024 * 1024
@@ -83,10 +84,15 @@ def test_only_what_is_not_zero_of_a_sparse_2_gib_is_sent(bare: Azure, tmp_path: 
 
 def killed(azure: Azure, image: str, vhd: Path, by: int) -> subprocess.Popen[str]:
     """An upload that a signal ended after a few pieces."""
-    process = begin(azure, "upload", vhd, "--image", image, "--parallel", "2", "--json")
-    eventually(lambda: len(writes(azure, image, vhd.name)) >= 5, slowest=0.05)
-    process.send_signal(by)
-    process.wait(timeout=20)
+    with held_after(azure, 24 * MIB) as relay:
+        process = begin(
+            azure, "upload", vhd, "--image", image, "--parallel", "2", "--json", GALLERIST_STORAGE=relay.storage
+        )
+        relay.await_held()
+        eventually(lambda: len(writes(azure, image, vhd.name)) >= 4)
+        process.send_signal(by)
+        relay.cut()
+        process.wait(timeout=60)
     return process
 
 
@@ -141,10 +147,14 @@ def test_another_file_under_the_name_is_refused_unless_it_is_to_be_replaced(
     if finished:
         assert gallerist(bare, "upload", first, "--image", image, "--name", "2.vhd").code == 0
     else:
-        process = begin(bare, "upload", first, "--image", image, "--name", "2.vhd", "--parallel", "1")
-        eventually(lambda: writes(bare, image, "2.vhd"), slowest=0.05)
-        process.kill()
-        process.wait()
+        with held_after(bare, 6 * MIB) as relay:
+            process = begin(
+                bare, "upload", first, "--image", image, "--name", "2.vhd", "--parallel", "1",
+                GALLERIST_STORAGE=relay.storage,
+            )  # fmt: skip
+            relay.await_held()
+            process.kill()
+            process.wait()
     refused = gallerist(bare, "upload", second, "--image", image, "--json")
     assert refused.code == 4
     assert "--overwrite" in refused.json["error"]["message"]
@@ -161,22 +171,26 @@ def test_a_blob_of_another_tool_is_refused(bare: Azure, tmp_path: Path) -> None:
 
 
 def test_a_second_upload_of_the_file_takes_over_and_the_first_ends(bare: Azure, tmp_path: Path) -> None:
-    image, vhd = bare.image(), dense(tmp_path / "x.vhd", 192)
-    first = begin(bare, "upload", vhd, "--image", image, "--parallel", "1")
-    eventually(lambda: len(writes(bare, image, "x.vhd")) >= 3, slowest=0.05)
-    second = gallerist(bare, "upload", vhd, "--image", image, "--json")
-    assert (second.code, second.json["state"]) == (0, "resumed"), second.err
-    assert first.wait(timeout=20) == 4
+    image, vhd = bare.image(), dense(tmp_path / "x.vhd", 48)
+    with held_after(bare, 16 * MIB) as relay:
+        first = begin(bare, "upload", vhd, "--image", image, "--parallel", "1", GALLERIST_STORAGE=relay.storage)
+        relay.await_held()
+        second = gallerist(bare, "upload", vhd, "--image", image, "--json")
+        assert (second.code, second.json["state"]) == (0, "resumed"), second.err
+        relay.release()
+        assert first.wait(timeout=60) == 4
     assert "another upload" in first.stderr.read()
     assert holds(bare, image, vhd)
 
 
 def test_a_file_that_changes_meanwhile_is_not_completed(bare: Azure, tmp_path: Path) -> None:
     image, vhd = bare.image(), dense(tmp_path / "x.vhd")
-    process = begin(bare, "upload", vhd, "--image", image, "--parallel", "1")
-    eventually(lambda: writes(bare, image, "x.vhd"), slowest=0.05)
-    os.utime(vhd)
-    assert process.wait(timeout=60) == 1
+    with held_after(bare, 6 * MIB) as relay:
+        process = begin(bare, "upload", vhd, "--image", image, "--parallel", "1", GALLERIST_STORAGE=relay.storage)
+        relay.await_held()
+        os.utime(vhd)
+        relay.release()
+        assert process.wait(timeout=60) == 1
     assert "was written to" in process.stderr.read()
     size = vhd.stat().st_size
     assert not any(bare.blob(image, "x.vhd").download_blob(size - 512, 512).readall())
