@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 from rich.console import Console
 
 from pipeline.catalog import CatalogError
+from sandbox.ports import listen
 from sandbox.shell import read_env
 from sandbox.up import ROOT, Options, Sandbox, SandboxError, run
 
@@ -67,7 +67,7 @@ def host(
     from sandbox.host import StartError
     from sandbox.host import run as run_host
 
-    listening = socket.create_server(("127.0.0.1", port))
+    listening = listen(port)
     for name, value in read_env(state_dir / "env").items():
         os.environ.setdefault(name, value)
     try:

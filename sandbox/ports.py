@@ -10,11 +10,12 @@ def listen(port: int = 0) -> socket.socket:
 
     Raises OSError where the port is in use.
     """
-    listening = socket.socket()
+    # asyncio turns Nagle's algorithm off only where the protocol is named. With it, an answer in two writes
+    # takes 40 ms.
+    listening = socket.socket(proto=socket.IPPROTO_TCP)
     try:
-        if (
-            port
-        ):  # which connections that are over may still block; two that look for a free one could be given the same
+        if port:
+            # Connections that are over may still block it. Not for a free port: two could be given the same one.
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", port))
         listening.listen(128)

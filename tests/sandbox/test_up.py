@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -149,6 +150,27 @@ def test_a_catalog_with_faults_is_said_at_once(tmp_path: Path) -> None:
 def test_the_pipeline_knows_nothing_of_the_sandbox() -> None:
     for path in [ROOT / "function_app.py", *(ROOT / "pipeline").rglob("*.py")]:
         assert not re.search("sandbox|azurite|devstoreaccount", path.read_text(), re.IGNORECASE), path
+
+
+def test_an_answer_waits_for_no_acknowledgement() -> None:
+    """With Nagle's algorithm each answer in two writes takes 40 ms, and a publish makes dozens of requests."""
+
+    async def accepted() -> int:
+        at_once: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connection = writer.get_extra_info("socket")
+            at_once.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        with listen() as listening:
+            async with await asyncio.start_server(take, sock=listening):
+                _, writer = await asyncio.open_connection(*listening.getsockname())
+                found = await at_once
+                writer.close()
+        return found
+
+    assert asyncio.run(accepted())
 
 
 def test_only_the_edge_imports_sdks() -> None:
