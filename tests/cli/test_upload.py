@@ -91,7 +91,6 @@ def killed(azure: Azure, image: str, vhd: Path, by: int) -> subprocess.Popen[str
         relay.await_held()
         eventually(lambda: len(writes(azure, image, vhd.name)) >= 4)
         process.send_signal(by)
-        relay.cut()
         process.wait(timeout=60)
     return process
 
