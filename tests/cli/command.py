@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -42,11 +43,12 @@ def environment(azure: Azure, **more: str) -> dict[str, str]:
 
 
 def begin(azure: Azure, *arguments: object, **more: str) -> subprocess.Popen[str]:
-    """Start `gallerist`."""
+    """Start `gallerist`. It heeds SIGINT, which what a shell runs in the background is born without."""
     return subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *map(str, arguments)],
         cwd=ROOT, env=environment(azure, **more), text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
