@@ -34,10 +34,6 @@ def _https(url: str) -> str:
     return url.rstrip("/")
 
 
-def _none_if_empty(value: Any) -> Any:
-    return value or None
-
-
 def _account_id(value: str) -> str:
     subscription_of_account(value)
     return value.rstrip("/")
@@ -55,7 +51,7 @@ def _api_version(value: str) -> str:
     raise ValueError(f"takes an api-version, a date such as {GALLERY} or {GALLERY}-preview, not {quoted(value)}")
 
 
-def _unless_empty(default: str) -> BeforeValidator:
+def _unless_empty(default: str | None) -> BeforeValidator:
     return BeforeValidator(lambda value: value or default)
 
 
@@ -76,9 +72,9 @@ class Settings(BaseSettings):
     queue_endpoint: Annotated[Endpoint, Field(validation_alias="Storage__queueServiceUri")]
     table_endpoint: Annotated[Endpoint, Field(validation_alias="Storage__tableServiceUri")]
     catalog: Path = Path("catalog.yaml")
-    vhd_storage_account_id: Annotated[AccountId | None, BeforeValidator(_none_if_empty)] = None
+    vhd_storage_account_id: Annotated[AccountId | None, _unless_empty(None)] = None
     """Resource id of the account that holds the VHDs; the direct route names it to Azure."""
-    managed_image_group_id: Annotated[GroupId | None, BeforeValidator(_none_if_empty)] = None
+    managed_image_group_id: Annotated[GroupId | None, _unless_empty(None)] = None
     """Resource id of the group in which managed images are made; beside the gallery where not set."""
     events_endpoint: Endpoint | None = None
     """An Event Grid topic that takes CloudEvents and is told what became of each run."""

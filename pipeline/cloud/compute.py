@@ -460,8 +460,7 @@ class Compute:
         What lies below a locked scope cannot be deleted ("Lock your resources" page; REST: Management Locks, List At
         Resource Group Level).
         """
-        group = f"/subscriptions/{at.subscription}/resourceGroups/{at.resource_group}"
-        url: str | None = f"{self._endpoint}{group}{_LOCKS}?api-version={LOCKS}"
+        url: str | None = f"{self._endpoint}{at.group}{_LOCKS}?api-version={LOCKS}"
         found: list[str] = []
         while url:
             response = self._client(at.subscription).send_request(HttpRequest("GET", url))

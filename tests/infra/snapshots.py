@@ -71,10 +71,10 @@ def roles(name: str) -> dict[str, Resource]:
     return found
 
 
-def assignments(name: str) -> Iterator[tuple[str, str, str]]:
-    """Scope, role definition's id and what it is for, of each role assignment."""
+def assignments(name: str) -> Iterator[tuple[str, str]]:
+    """The scope of each role assignment, and what it is for where it says so."""
     for one in resources(name, "Microsoft.Authorization/roleAssignments"):
-        yield _scope(one["id"]), one["properties"]["roleDefinitionId"], one["properties"].get("description", "")
+        yield _scope(one["id"]), one["properties"].get("description", "")
 
 
 def _scope(identifier: str) -> str:
@@ -86,11 +86,6 @@ def _scope(identifier: str) -> str:
     if found := re.match(r"\[subscriptionResourceId\('([^']*)'", identifier):
         return f"/subscriptions/{found[1]}"
     return identifier.partition("/providers/Microsoft.Authorization/")[0]
-
-
-def identity(resource: Resource) -> str:
-    """What no two resources of a deployment may share. A principal that the name is made of is left in."""
-    return str(resource["id"]).lower()
 
 
 def main() -> None:

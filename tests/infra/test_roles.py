@@ -69,7 +69,7 @@ def test_every_role_is_assigned_where_it_may_be_and_nowhere_else() -> None:
             for role in resources(name, "Microsoft.Authorization/roleDefinitions")
             for scope in role["properties"]["assignableScopes"]
         }
-        own = [scope for scope, _, why in assignments(name) if not why]
+        own = [scope for scope, why in assignments(name) if not why]
         assert len(own) == len(resources(name, "Microsoft.Authorization/roleDefinitions")) - _on_storage(name)
         assert {scope.lower() for scope in own} <= set(scopes)
         assert all(own.count(scope) <= 2 for scope in own), "a group that has images and a gallery has two roles"
@@ -114,7 +114,7 @@ def test_what_the_code_does_to_blobs_is_what_the_roles_allow() -> None:
     assert allowed - {action.removeprefix(prefix) for action in _of("tagger", "dataActions", "defaults")} == {
         "blobs/delete"
     }
-    writes = [scope for scope, role, why in assignments("defaults") if why == "Keeps messages that cannot be taken"]
+    writes = [scope for scope, why in assignments("defaults") if why == "Keeps messages that cannot be taken"]
     assert [scope.rpartition("/containers/")[2] for scope in writes] == ["rejected"]
 
 
