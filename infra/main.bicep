@@ -240,6 +240,14 @@ var productionId = makesProduction
 var galleryGroupIds = union([groupOf(stagingId)], [groupOf(productionId)])
 var sourceGroupIds = union(map(sourceResourceGroupIds, id => toLower(id)), [])
 var subscriptionIds = union([toLower(subscription().subscriptionId)], [partOf(stagingId, 2)], [partOf(productionId, 2)])
+var mayListKeys = directVhd || vhdListKeys
+// What each custom role is known by, to Azure and to what takes away those that are not in use.
+var taggerRoleName = guid(subscription().id, token, 'tagger')
+var directRoleName = guid(subscription().id, token, 'direct')
+var imageMakerRoleName = guid(imagesGroupId, token, 'image-maker')
+var operationsRoleNames = map(subscriptionIds, id => guid(id, token, 'operations'))
+var publisherRoleNames = map(galleryGroupIds, id => guid(id, token, 'publisher'))
+var sourceRoleNames = map(sourceGroupIds, id => guid(id, token, 'source'))
 var appStorageName = 'st${token}app'
 var vhdStorageName = 'st${token}vhd'
 var packageContainer = 'app-package'
@@ -309,7 +317,7 @@ module appStorage 'modules/app-storage.bicep' = {
 // Built-in roles let write tags only those who may also write and delete blobs, or their owner.
 module taggerRole 'modules/role.bicep' = {
   params: {
-    name: guid(subscription().id, token, 'tagger')
+    name: taggerRoleName
     roleName: 'Gallerist VHD reader and tagger (${environmentName}-${token})'
     roleDescription: 'Reads blobs, and finds and sets their index tags; writes none.'
     dataActions: taggerDataActions(deletesVhds)
@@ -317,9 +325,9 @@ module taggerRole 'modules/role.bicep' = {
   }
 }
 
-module directRole 'modules/role.bicep' = if (directVhd || vhdListKeys) {
+module directRole 'modules/role.bicep' = if (mayListKeys) {
   params: {
-    name: guid(subscription().id, token, 'direct')
+    name: directRoleName
     roleName: 'Gallerist direct VHD (${environmentName}-${token})'
     roleDescription: 'What Azure asks of whoever makes a version directly from a VHD. The account refuses its keys all the same.'
     actions: directActions
@@ -337,7 +345,7 @@ module vhdStorage 'modules/vhd-storage.bicep' = {
     vhdContainers: vhdContainers
     appPrincipalId: identity.outputs.principalId
     taggerRoleId: taggerRole.outputs.id
-    directRoleId: directVhd || vhdListKeys ? directRole!.outputs.id : ''
+    directRoleId: mayListKeys ? directRole!.outputs.id : ''
     blobTrigger: blobTrigger
     uploaderPrincipalId: uploaderPrincipalId
     uploaderPrincipalType: uploaderPrincipalType
@@ -431,10 +439,10 @@ module production 'modules/gallery.bicep' = if (makesProduction) {
 
 // One role a scope, made in the subscription of that scope: Azure takes no scope out of a role that is assigned there.
 module operationsAccess 'modules/role-on-subscription.bicep' = [
-  for id in subscriptionIds: {
+  for (id, i) in subscriptionIds: {
     scope: subscription(id)
     params: {
-      name: guid(id, token, 'operations')
+      name: operationsRoleNames[i]
       roleName: 'Gallerist operation status of ${id} (${environmentName}-${token})'
       roleDescription: 'Reads what became of operations of Microsoft.Compute.'
       actions: operationActions
@@ -445,7 +453,7 @@ module operationsAccess 'modules/role-on-subscription.bicep' = [
 
 module imageMakerAccess 'modules/role-on-group.bicep' = {
   params: {
-    name: guid(imagesGroupId, token, 'image-maker')
+    name: imageMakerRoleName
     roleName: 'Gallerist image maker of ${imagesGroupName} (${environmentName}-${token})'
     roleDescription: 'Makes managed images of VHDs, and takes its own away.'
     actions: imageMakerActions
@@ -455,10 +463,10 @@ module imageMakerAccess 'modules/role-on-group.bicep' = {
 }
 
 module galleryAccess 'modules/role-on-group.bicep' = [
-  for id in galleryGroupIds: {
+  for (id, i) in galleryGroupIds: {
     scope: subscription(partOf(id, 2))
     params: {
-      name: guid(id, token, 'publisher')
+      name: publisherRoleNames[i]
       roleName: 'Gallerist publisher of ${partOf(id, 4)} in ${partOf(id, 2)} (${environmentName}-${token})'
       roleDescription: 'Makes image definitions and image versions, and takes its own away.'
       actions: publisherActions
@@ -472,10 +480,10 @@ module galleryAccess 'modules/role-on-group.bicep' = [
 ]
 
 module sourceAccess 'modules/role-on-group.bicep' = [
-  for id in sourceGroupIds: {
+  for (id, i) in sourceGroupIds: {
     scope: subscription(partOf(id, 2))
     params: {
-      name: guid(id, token, 'source')
+      name: sourceRoleNames[i]
       roleName: 'Gallerist source of ${partOf(id, 4)} in ${partOf(id, 2)} (${environmentName}-${token})'
       roleDescription: 'Makes versions of disks, snapshots, virtual machines, images and gallery versions.'
       actions: actionsOfSources(sourceKinds)
@@ -571,12 +579,9 @@ output OPTIONS_ON string[] = concat(
 output UPLOADER_IN_USE string = uploaderPrincipalId
 output ALERTS_IN_USE string[] = alerts.outputs.names
 output ROLES_IN_USE string[] = concat(
-  [
-    guid(subscription().id, token, 'tagger')
-    guid(imagesGroupId, token, 'image-maker')
-  ],
-  directVhd || vhdListKeys ? [guid(subscription().id, token, 'direct')] : [],
-  map(subscriptionIds, id => guid(id, token, 'operations')),
-  map(galleryGroupIds, id => guid(id, token, 'publisher')),
-  map(sourceGroupIds, id => guid(id, token, 'source'))
+  [taggerRoleName, imageMakerRoleName],
+  mayListKeys ? [directRoleName] : [],
+  operationsRoleNames,
+  publisherRoleNames,
+  sourceRoleNames
 )

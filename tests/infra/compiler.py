@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -69,7 +70,10 @@ def main() -> None:
                 snapshot(made / f"{name}.bicepparam", "overwrite")
             except Refused as refused:
                 sys.exit(str(refused))
-            shutil.copy(made / f"{name}.snapshot.json", FOLDER)
+            found = json.loads((made / f"{name}.snapshot.json").read_text(encoding="utf-8"))
+            found["outputs"] = dict(sorted(found["outputs"].items()))  # else in another order each time
+            text = json.dumps(found, indent=2, ensure_ascii=False)
+            (FOLDER / f"{name}.snapshot.json").write_text(text + "\n", encoding="utf-8")
     DIGESTS.write_text(digests(), encoding="utf-8")
 
 
