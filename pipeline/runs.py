@@ -127,6 +127,8 @@ class Run(BaseModel):
     wish: Wish | None = None
     """How to number, where a request says otherwise than the catalog."""
     request_id: str | None = None
+    asked_by: list[str] = []
+    """Who asked for it, by `Caller.id`; nobody where a VHD was dropped."""
     tags: dict[str, str] = {}
     promotion: str | None = None
     """The rule that promotes, where the run is a promotion; the source is the version it promotes."""
