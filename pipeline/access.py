@@ -108,4 +108,6 @@ def check(caller: Caller, route: str) -> None:
     if wanted is None or caller.has(wanted):
         return
     have = ", ".join(sorted(caller.roles)) or "no role"
-    raise NotAllowed(f"this takes the role {wanted}, and {caller.name} has {have}: docs/security.md says who gives roles")
+    raise NotAllowed(
+        f"this takes the role {wanted}, and {caller.name} has {have}; docs/security.md says who gives roles"
+    )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from pipeline.audit import Audit
 from pipeline.catalog import Catalog, load_catalog
 from pipeline.cloud.blobs import Blobs
 from pipeline.cloud.compute import Compute, DefinitionId, Target
+from pipeline.cloud.entra import Entra
 from pipeline.cloud.events import Topic
 from pipeline.cloud.faults import NotFound
 from pipeline.cloud.identity import credential
@@ -36,6 +38,9 @@ class Context:
     requests: Requests
     holds: Holds
     turns: Turns
+    audit: Audit
+    entra: Entra | None = None
+    """Who knows the callers of the HTTP API, where they sign in."""
 
     def definition(self, run: Run) -> DefinitionId:
         """Where the run's version goes: what the catalog said when the run began to make things."""
@@ -87,6 +92,10 @@ def connect(settings: Settings, catalog: Catalog) -> Context:
         requests=Requests(tables),
         holds=Holds(tables),
         turns=Turns(tables),
+        audit=Audit(tables),
+        entra=Entra(settings.api_authority, str(settings.api_tenant_id), settings.api_client_id)
+        if settings.api_client_id
+        else None,
     )
 
 

@@ -299,7 +299,7 @@ class RunStore:
         never written down.
         """
         span = Span(
-            first=_past(until) if until and not after else "", after=after or "", end=_past(since) if since else ""
+            first=past(until) if until and not after else "", after=after or "", end=past(since) if since else ""
         )
         rows = self._tables.between(TABLE, _ALL, span, limit, {"image": image} if image else None)
         found = [(str(row["RowKey"]), self.load(str(row["RowKey"]).partition("|")[2])) for row in rows]
@@ -350,18 +350,18 @@ def _begun(run: Run) -> str:
     return f"begun: {run.purpose}{by}" + (f": {run.amendment.why}" if run.amendment.why else "")
 
 
-def _counted_down(at: datetime) -> str:
-    # Rows come in the order of their keys: counted down, the newest is the first.
+def counted_down(at: datetime) -> str:
+    """A key for what happened at a time: rows come in the order of their keys, and counted down the newest is first."""
     return f"{10**17 - (at - _EPOCH) // timedelta(microseconds=1):017}"
 
 
-def _past(at: datetime) -> str:
-    """The end of the keys of runs that began at `at` or later: `}` comes after `|`."""
-    return _counted_down(at) + "}"
+def past(at: datetime) -> str:
+    """The end of the keys of what happened at `at` or later, which go on with `|`: `}` comes after it."""
+    return counted_down(at) + "}"
 
 
 def _newest_first(run: Run) -> str:
-    return f"{_counted_down(run.created)}|{run.id}"
+    return f"{counted_down(run.created)}|{run.id}"
 
 
 def read_record(row: Row) -> Run:

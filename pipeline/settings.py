@@ -11,8 +11,9 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from pipeline.access import Role
 from pipeline.cloud.api_versions import COMPUTE, DISK, GALLERY, ApiVersions
 from pipeline.resource_ids import ResourceGroup, check_group, subscription_of_account
 from pipeline.validation import Fault, beside, field_name, found, quoted, sentence
@@ -55,7 +56,18 @@ def _unless_empty(default: str | None) -> BeforeValidator:
     return BeforeValidator(lambda value: value or default)
 
 
+def _guid(value: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value.lower()):
+        raise ValueError(f"takes an id of Entra's, 8-4-4-4-12 hexadecimal digits, not {quoted(value)}")
+    return value.lower()
+
+
+def _role_names(value: Any) -> Any:
+    return [name.strip().lower() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
 Endpoint = Annotated[str, AfterValidator(_https)]
+Guid = Annotated[str, AfterValidator(_guid)]
 AccountId = Annotated[str, AfterValidator(_account_id)]
 GroupId = Annotated[str, AfterValidator(_group_id)]
 ApiVersion = Annotated[str, AfterValidator(_api_version)]
@@ -87,6 +99,13 @@ class Settings(BaseSettings):
     disk_api_version: Annotated[ApiVersion, _unless_empty(DISK)] = DISK
     """What managed disks and snapshots are asked by."""
 
+    api_client_id: Annotated[Guid | None, _unless_empty(None)] = None
+    """The Entra application that callers of the HTTP API get tokens for. Where set, no key opens anything."""
+    api_tenant_id: Annotated[Guid | None, _unless_empty(None)] = None
+    api_authority: Endpoint = "https://login.microsoftonline.com"
+    api_key_roles: Annotated[frozenset[Role], NoDecode, BeforeValidator(_role_names)] = frozenset({Role.PUBLISHER})
+    """The roles whose keys are accepted where callers do not sign in."""
+
     upload_settle_seconds: Seconds = 60
     """A VHD without a completion mark is whole when its last write is this long ago."""
     upload_stall_seconds: Seconds = 3600
@@ -102,7 +121,7 @@ class Settings(BaseSettings):
     @model_validator(mode="wrap")
     @classmethod
     def _is_one_subscription(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
-        return beside(handler, data, cls, _elsewhere(data) if isinstance(data, dict) else [])
+        return beside(handler, data, cls, [*_elsewhere(data), *_no_tenant(data)] if isinstance(data, dict) else [])
 
     @property
     def api_versions(self) -> ApiVersions:
@@ -140,6 +159,12 @@ def _elsewhere(data: dict[str, Any]) -> list[Fault]:
             check_group(group, account)
         except ValueError as error:
             return [Fault(("managed_image_group_id",), str(error))]
+    return []
+
+
+def _no_tenant(data: dict[str, Any]) -> list[Fault]:
+    if data.get("api_client_id") and not data.get("api_tenant_id"):
+        return [Fault(("api_tenant_id",), "is missing: API_CLIENT_ID takes the tenant whose tokens count beside it")]
     return []
 
 
