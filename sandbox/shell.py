@@ -12,10 +12,12 @@ from sandbox.host.keys import Keys
 
 def clients(folder: Path, endpoints: dict[str, str]) -> dict[str, str]:
     """What `gallerist`, azcopy and `az` read, beside what they share with the SDKs and the function app."""
+    keys = Keys.load(folder)
     return {
         "GALLERIST_URL": endpoints["functions"],
         "GALLERIST_STORAGE": endpoints["blob"],
-        "GALLERIST_KEY": Keys.load(folder).function,
+        "GALLERIST_KEY": keys.function,
+        **{f"GALLERIST_KEY_{role.upper()}": key for role, key in keys.roles.items()},
         "AZCOPY_AUTO_LOGIN_TYPE": "MSI",
         "AZURE_CONFIG_DIR": str(folder / "az"),
         "AZURE_CORE_INSTANCE_DISCOVERY": "0",

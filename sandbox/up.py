@@ -23,6 +23,7 @@ from azure.storage.queue import QueueClient
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from pipeline.access import Role
 from pipeline.catalog import Catalog, load_catalog
 from sandbox import azurite, shell
 from sandbox.arm import StorageBlobs, create_app
@@ -183,6 +184,7 @@ class Sandbox:
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, lifespan="off",
             server_header=False,  # ARM sends none
+            proxy_headers=False,  # who calls is who is connected, whatever a header says
             date_header=tls is None,  # ARM, which TLS is for, has a time of its own
             ssl_certfile=str(tls.server_cert) if tls else None, ssl_keyfile=str(tls.server_key) if tls else None,
         )  # fmt: skip
@@ -238,6 +240,7 @@ class Sandbox:
             "VHD_CONTAINER": "vhds",
             "VHD_STORAGE_ACCOUNT_ID": VHD_ACCOUNT,
             "MANAGED_IMAGE_GROUP_ID": MANAGED_IMAGE_GROUP,
+            "API_KEY_ROLES": ",".join(Role),
             **({"VHD_BLOB_TRIGGER": trigger} if trigger else {}),
             "SWEEP_SCHEDULE": "0 */5 * * * *" if faster < 60 else "*/5 * * * * *",
             "SWEEP_GRACE_SECONDS": f"{max(120 / faster, 5):g}",

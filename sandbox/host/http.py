@@ -139,8 +139,8 @@ class Web:
         argument = func.HttpRequest(
             request.method,
             str(request.url),
-            headers=dict(request.headers),
-            params=dict(request.query_params),
+            headers=_headers(request),
+            params=_query(request),
             route_params=parameters,
             body=await request.body(),
         )
@@ -251,7 +251,38 @@ def _route(prefix: str, function: str, trigger: HttpTrigger) -> FunctionRoute:
 
 
 def _key(request: Request) -> str | None:
-    return request.headers.get("x-functions-key") or request.query_params.get("code")
+    """The key as the real host reads it: the first header, even an empty one, before the first `code` of the query."""
+    sent = request.headers.getlist("x-functions-key") or [
+        value for name, value in request.query_params.multi_items() if name.lower() == "code"
+    ]
+    return sent[0] if sent else None
+
+
+def _headers(request: Request) -> dict[str, str]:
+    """The headers as the worker is given them: one of each name, its values joined.
+
+    X-Forwarded-For ends with who has called, as App Service, in front of the real host, has seen it.
+    """
+    joined = {name: _joined(request.headers.getlist(name)) for name in request.headers}
+    if request.client:
+        host = f"[{request.client.host}]" if ":" in request.client.host else request.client.host
+        before = joined.get("x-forwarded-for")
+        joined["x-forwarded-for"] = f"{before}, " * bool(before) + f"{host}:{request.client.port}"
+    return joined
+
+
+def _query(request: Request) -> dict[str, str]:
+    """The query as the worker is given it: names of one spelling but for case are one, what is empty is left out."""
+    spelt: dict[str, str] = {}
+    values: dict[str, list[str]] = {}
+    for name, value in request.query_params.multi_items():
+        values.setdefault(spelt.setdefault(name.lower(), name), []).append(value)
+    return {name: joined for name, found in values.items() if (joined := _joined(found))}
+
+
+def _joined(values: list[str]) -> str:
+    """Several values as ASP.NET makes one of them."""
+    return ",".join(value for value in values if value)
 
 
 def _response(returned: Any) -> Response:

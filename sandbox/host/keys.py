@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import secrets
 import tempfile
 from hmac import compare_digest
 from pathlib import Path
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+
+from pipeline.access import Role
+
+
+def _random() -> str:
+    return secrets.token_urlsafe(32)
 
 
 class Keys(BaseModel):
-    """`master` opens everything, `function` what is of level function, `blobs_extension` the blob webhook."""
+    """`master` opens everything, each of `roles` what is of level function, `blobs_extension` the blob webhook.
 
-    master: str
-    function: str
-    blobs_extension: str
+    `roles` has a key by the name of each role; it begins with that name and a dot, by which the app tells whose it is.
+    """
+
+    master: str = Field(default_factory=_random)
+    blobs_extension: str = Field(default_factory=_random)
+    roles: dict[str, str] = Field(default_factory=lambda: {str(role): f"{role}.{_random()}" for role in Role})
 
     @classmethod
     def load(cls, state_dir: Path) -> Keys:
@@ -29,17 +37,22 @@ class Keys(BaseModel):
             # mkstemp gives mode 0600; a link appears whole and once, however many instances start at a time.
             handle, draft = tempfile.mkstemp(dir=state_dir)
             with os.fdopen(handle, "w") as file:
-                json.dump({name: secrets.token_urlsafe(32) for name in cls.model_fields}, file, indent=2)
+                file.write(cls().model_dump_json(indent=2))
             with contextlib.suppress(FileExistsError):
                 path.hardlink_to(draft)
             Path(draft).unlink()
         return cls.model_validate_json(path.read_bytes())
 
+    @property
+    def function(self) -> str:
+        """The operator's key, which opens all that is for clients."""
+        return self.roles[Role.OPERATOR]
+
     def open(self, level: str, presented: str | None) -> bool:
         """Whether the key `presented` opens something of auth level `level`."""
         if level == "anonymous":
             return True
-        accepted = [self.master, self.function] if level == "function" else [self.master]
+        accepted = [self.master, *self.roles.values()] if level == "function" else [self.master]
         return any(same(presented, key) for key in accepted)
 
 

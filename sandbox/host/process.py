@@ -103,6 +103,7 @@ async def _run(
             lifespan="off",
             ws="none",
             server_header=False,
+            proxy_headers=False,  # who calls is who is connected, whatever a header says
             timeout_graceful_shutdown=int(GRACE),
         )
     )

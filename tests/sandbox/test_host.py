@@ -26,6 +26,7 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueClient, QueueServiceClient
 
 from sandbox import azurite, tls
+from sandbox.host.keys import Keys
 from sandbox.host.timers import Schedule
 from sandbox.identity import Identity
 from sandbox.ports import listen
@@ -121,9 +122,8 @@ class App:
         return f"http://127.0.0.1:{self.http.getsockname()[1]}"
 
     @property
-    def keys(self) -> dict[str, str]:
-        keys: dict[str, str] = json.loads((self.folder / "host-keys.json").read_text())
-        return keys
+    def keys(self) -> Keys:
+        return Keys.load(self.folder)
 
     def records(self, function: str, **facts: object) -> list[dict[str, Any]]:
         path = self.folder / "records"
@@ -375,27 +375,69 @@ class TestHttp:
             assert client.get("/api/things/all").text == "all of them"
             assert client.get("/api/things/7").status_code == 401
             assert client.get("/api/things/7?code=wrong").status_code == 401
-            assert client.get("/api/things/x", params={"code": keys["function"]}).status_code == 404
-            refused = client.post("/api/things/7", params={"code": keys["function"]})
+            assert client.get("/api/things/x", params={"code": keys.function}).status_code == 404
+            refused = client.post("/api/things/7", params={"code": keys.function})
             assert (refused.status_code, refused.headers["allow"]) == (405, "GET, PUT")
             done = client.put(
                 "/api/things/7/lid",
                 params={"a": "b"},
                 content="body",
-                headers={"x-functions-key": keys["function"], "x-sent": "seen"},
+                headers={"x-functions-key": keys.function, "x-sent": "seen"},
             )
             assert (done.status_code, done.headers["content-type"]) == (201, "application/json")
             assert done.headers["x-seen"] == "seen"
             assert done.json() == {"params": {"id": "7", "part": "lid"}, "query": {"a": "b"}, "body": "body"}
-            assert client.get("/api/files/a/b", params={"code": keys["function"]}).status_code == 401
-            assert client.get("/api/files/a/b", params={"code": keys["master"]}).text == "a/b"
+            assert client.get("/api/files/a/b", params={"code": keys.function}).status_code == 401
+            assert client.get("/api/files/a/b", params={"code": keys.master}).text == "a/b"
             broken = client.get("/api/broken")
             assert (broken.status_code, broken.content) == (500, b"")
         assert any("a secret of the inside" in line.get("exception", "") for line in app.log())
 
+    def test_the_first_key_counts_and_the_header_goes_before_the_query(self, app: App) -> None:
+        app.start()
+        keys = app.keys
+        good, wrong = keys.roles["reader"], "operator.wrong"
+        sent: list[tuple[list[str], str, int]] = [
+            ([good], "", 201),
+            ([good, wrong], "", 201),
+            ([wrong, good], "", 401),
+            (["", good], "", 401),
+            ([], f"code={good}", 201),
+            ([], f"CODE={good}&code={wrong}", 201),
+            ([], f"code={wrong}&code={good}", 401),
+            ([], f"code=&code={good}", 401),
+            ([good], f"code={wrong}", 201),
+            ([wrong], f"code={good}", 401),
+            ([""], f"code={good}", 401),
+        ]
+        with httpx.Client(base_url=app.url) as client:
+            for headers, query, status in sent:
+                answer = client.get(f"/api/things/7?{query}", headers=[("x-functions-key", one) for one in headers])
+                assert answer.status_code == status, (headers, query)
+            for role, key in keys.roles.items():
+                assert key.startswith(f"{role}.")
+                assert client.get("/api/things/7", params={"code": key}).status_code == 201
+
+    def test_what_is_said_more_than_once_is_joined_as_the_worker_gets_it(self, app: App) -> None:
+        app.start()
+        repeated = [("x-sent", "a"), ("x-sent", ""), ("x-sent", "b, c"), ("x-functions-key", app.keys.function)]
+        with httpx.Client(base_url=app.url) as client:
+            done = client.get("/api/things/7?a=1&b=&A=2&a=3", headers=repeated)
+        assert done.headers["x-seen"] == "a,b, c"
+        assert done.json()["query"] == {"a": "1,2,3"}
+
+    def test_whence_a_call_came_is_said_after_what_the_caller_says(self, app: App) -> None:
+        app.start()
+        with httpx.Client(base_url=app.url, headers={"x-functions-key": app.keys.function}) as client:
+            seen = client.get("/api/things/7").headers["x-came-from"]
+            assert re.fullmatch(r"127\.0\.0\.1:\d+", seen)
+            claims = [("X-Forwarded-For", "1.2.3.4"), ("X-Forwarded-For", "5.6.7.8, 9.9.9.9")]
+            seen = client.get("/api/things/7", headers=claims).headers["x-came-from"]
+            assert re.fullmatch(r"1\.2\.3\.4,5\.6\.7\.8, 9\.9\.9\.9, 127\.0\.0\.1:\d+", seen)
+
     def test_admin(self, app: App) -> None:
         host = app.start()
-        master = {"x-functions-key": app.keys["master"]}
+        master = {"x-functions-key": app.keys.master}
         with httpx.Client(base_url=app.url) as client:
             status = client.get("/admin/host/status").json()
             assert (status["state"], status["processId"]) == ("Running", host.pid)
@@ -405,7 +447,7 @@ class TestHttp:
             assert functions["work"]["config"]["bindings"][0]["queueName"] == app.queue.queue_name
 
             fire = {"input": "by hand"}
-            key = {"x-functions-key": app.keys["function"]}
+            key = {"x-functions-key": app.keys.function}
             assert client.post("/admin/functions/work", json=fire).status_code == 401
             assert client.post("/admin/functions/work", json=fire, headers=key).status_code == 401
             assert client.post("/admin/functions/none", json=fire, headers=master).status_code == 404
@@ -435,7 +477,7 @@ class TestBlobs:
         container.get_blob_client("web/bad.vhd").create_page_blob(512)
         app.start()
         url = f"{app.url}/runtime/webhooks/blobs?functionName=Host.Functions.uploaded"
-        key = {"code": app.keys["blobs_extension"]}
+        key = {"code": app.keys.blobs_extension}
         with httpx.Client() as client:
             assert client.post(url, json=[blob_created("vhds", "web/a.vhd")]).status_code == 401
             validation = {

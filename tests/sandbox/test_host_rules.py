@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.access import Role
 from sandbox.host import index, queues
 from sandbox.host.blobs import Blob, Pattern, created
 from sandbox.host.http import FunctionRoute
@@ -205,6 +207,17 @@ class TestKeys:
             ("anonymous", "none"), ("anonymous", "wrong"), ("anonymous", "function"), ("anonymous", "master"),
             ("function", "function"), ("function", "master"), ("admin", "master"),
         }  # fmt: skip
+
+    def test_each_role_has_one_of_its_own(self, tmp_path: Path) -> None:
+        keys = Keys.load(tmp_path)
+        assert keys.roles.keys() == {str(role) for role in Role}
+        assert keys.function == keys.roles["operator"]
+        for role, key in keys.roles.items():
+            assert re.fullmatch(rf"{role}\.[\w-]{{43}}", key)
+            assert keys.open("function", key)
+            assert not keys.open("admin", key)
+        assert len({keys.master, keys.blobs_extension, *keys.roles.values()}) == 2 + len(Role)
+        assert not keys.open("function", keys.blobs_extension)
 
 
 class TestConnections:

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.access import Role
 from sandbox import disk
+from sandbox.host.keys import Keys
 from sandbox.shell import read_env, write_env
 from sandbox.up import ROOT
 from tests.azure import Azure, eventually
@@ -54,6 +56,13 @@ def test_a_shell_sets_what_was_written(tmp_path: Path, shell: str) -> None:
 
 def test_the_function_app_is_given_what_is_written(hosted: Azure) -> None:
     assert hosted.env.items() <= read_env(hosted.state / "env").items()
+
+
+def test_there_is_a_key_for_each_role(hosted: Azure) -> None:
+    env, keys = read_env(hosted.state / "env"), Keys.load(hosted.state)
+    assert env["GALLERIST_KEY"] == keys.roles["operator"]
+    assert {role: env[f"GALLERIST_KEY_{role.upper()}"] for role in Role} == keys.roles
+    assert env["API_KEY_ROLES"].split(",") == list(Role)
 
 
 def test_the_command_line_uploads_and_watches(hosted: Azure, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def yearly(timer: func.TimerRequest) -> None:
 @app.route(route="things/{id:int}/{part?}", methods=["GET", "PUT"])
 def things(req: func.HttpRequest) -> func.HttpResponse:
     facts = {"params": dict(req.route_params), "query": dict(req.params), "body": req.get_body().decode()}
-    headers = {"X-Seen": req.headers.get("x-sent", "")}
+    headers = {"X-Seen": req.headers.get("x-sent", ""), "X-Came-From": req.headers["x-forwarded-for"]}
     return func.HttpResponse(json.dumps(facts), mimetype="application/json", status_code=201, headers=headers)
 
 
