@@ -78,7 +78,7 @@ def load(file: Path) -> list[Recorded]:
     if file.suffix == ".yaml":
         # PyYAML's parser in C, where it was built with it, is ten times as fast
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        content = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
+        content = yaml.load(file.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - either is safe
         return [
             _recorded(
                 number, one["request"]["method"], one["request"]["uri"], one["request"]["body"],

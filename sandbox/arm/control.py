@@ -77,7 +77,7 @@ class FaultRule(BaseModel):
 
     def model_post_init(self, _: Any) -> None:
         # Repeatable where a seed is given; no secret depends on it
-        self._random = random.Random(self.seed)  # noqa: S311
+        self._random = random.Random(self.seed)  # noqa: S311 - no secret
         self._left = self.times
 
     def strikes(self, method: str, path: str) -> bool:

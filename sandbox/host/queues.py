@@ -58,7 +58,7 @@ class _Backoff:
         if self._empty == 1:
             return min(_SHORTEST_POLL, self._longest)
         # The exponent ends long before it is too large for a float.
-        grown = random.uniform(0.8, 1.2) * 2.0 ** min(self._empty - 2, 32) * _SHORTEST_POLL  # noqa: S311
+        grown = random.uniform(0.8, 1.2) * 2.0 ** min(self._empty - 2, 32) * _SHORTEST_POLL  # noqa: S311 - no secret
         return min(_SHORTEST_POLL + grown, self._longest)
 
 

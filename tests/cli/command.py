@@ -48,7 +48,7 @@ def begin(azure: Azure, *arguments: object, **more: str) -> subprocess.Popen[str
         [sys.executable, "-m", "pipeline.cli", *map(str, arguments)],
         cwd=ROOT, env=environment(azure, **more), text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it takes no lock
     )  # fmt: skip
 
 

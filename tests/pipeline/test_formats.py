@@ -96,7 +96,7 @@ def test_a_footer_without_a_checksum_is_mended_by_the_line_that_is_named(tmp_pat
     assert "no checksum" in said
     lines = said.partition("To mend it: ")[2].partition(", which writes")[0].split(", then ")
     for line in lines:
-        subprocess.run(line, shell=True, check=True, capture_output=True, cwd=tmp_path)  # noqa: S602
+        subprocess.run(line, shell=True, check=True, capture_output=True, cwd=tmp_path)  # noqa: S602 - as a person would paste it
     mended = (tmp_path / "out.vhd").read_bytes()
     assert check_footer(mended[:512], mended[-512:], len(mended)).current_size == 20 * MIB
     assert mended[:-512] == content[:-512]

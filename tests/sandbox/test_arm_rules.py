@@ -486,15 +486,19 @@ class TestBinding:
         [
             (
                 {"storageProfile": {"source": {"id": "x", "uri": "y"}}},
-                "Could not find member 'uri' on object of type 'GalleryArtifactVersionFullSource'. "
-                "Path 'properties.storageProfile.source.uri', line 1, position ",
+                (
+                    "Could not find member 'uri' on object of type 'GalleryArtifactVersionFullSource'. "
+                    "Path 'properties.storageProfile.source.uri', line 1, position "
+                ),
             ),
             ({"publishing_profile": {}}, "Could not find member 'publishing_profile' on object of type 'GalleryImageV"),
             ({"publishingProfile": {"replicaCount": "many"}}, "Error converting value \"many\" to type 'int'. Path "),
             (
                 {"publishingProfile": {"targetRegions": [{"name": "westus", "storageAccountType": "Gold"}]}},
-                "Error converting value \"Gold\" to type 'StorageAccountType'. "
-                "Path 'properties.publishingProfile.targetRegions[0].storageAccountType', line 1, position ",
+                (
+                    "Error converting value \"Gold\" to type 'StorageAccountType'. "
+                    "Path 'properties.publishingProfile.targetRegions[0].storageAccountType', line 1, position "
+                ),
             ),
             (
                 {"publishingProfile": {"endOfLifeDate": "soon"}},

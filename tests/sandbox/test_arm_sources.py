@@ -496,9 +496,11 @@ class TestVersions:
         assert error(put_version("1.0.0", from_disk(encrypted))) == (
             400,
             "InvalidParameter",
-            f"Encrypted source: '{encrypted}' is in a different subscription ID than the current gallery image version "
-            f"subscription '{ELSEWHERE}'. Please retry with an unencrypted source(s) or use the source's subscription "
-            f"'{SUBSCRIPTION}' to create the gallery image version",
+            (
+                f"Encrypted source: '{encrypted}' is in a different subscription ID than the current gallery image "
+                f"version subscription '{ELSEWHERE}'. Please retry with an unencrypted source(s) or use the source's "
+                f"subscription '{SUBSCRIPTION}' to create the gallery image version"
+            ),
         )
         assert arm.finish(arm_web.put("1.0.0", from_disk(encrypted)))["status"] == "Succeeded"
         vm = machine(arm, os_disk(arm))

@@ -296,7 +296,8 @@ def test_an_app_that_cannot_run_says_why(tmp_path: Path, function: str, message:
     )
     environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "AzureWebJobsStorage__accountName": "acme"}
     ended = subprocess.run(
-        [sys.executable, "-c", start, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=30
-    )
+        [sys.executable, "-c", start, str(tmp_path)],
+        env=environment, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
     assert ended.returncode == 1
     assert f"StartError: {message}" in ended.stderr
