@@ -35,6 +35,7 @@ def up(
     no_host: Annotated[bool, typer.Option("--no-host", help="Run no functions host: bring your own.")] = False,  # noqa: FBT002
     catalog: Annotated[Path, typer.Option(help="The catalog to publish by.")] = ROOT / "sandbox" / "catalog.yaml",
     events: Annotated[str, typer.Option(help="How blobs are told of: queue, webhook, scan or none.")] = "queue",
+    sign_in: Annotated[bool, typer.Option("--sign-in", help="Tokens open the HTTP API, and no key.")] = False,  # noqa: FBT002
 ) -> None:
     """Start Azure here, and keep it until Ctrl-C."""
     if events not in ("queue", "webhook", "scan", "none"):
@@ -51,7 +52,7 @@ def up(
 
     options = Options(
         state_dir=state_dir, port_base=port_base, time_scale=time_scale, instances=instances, host=not no_host,
-        catalog=catalog, events=events,  # type: ignore[arg-type]  # checked above
+        catalog=catalog, events=events, sign_in=sign_in,  # type: ignore[arg-type]  # checked above
     )  # fmt: skip
     _or_exit(lambda: run(options, ready))
 

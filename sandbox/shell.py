@@ -10,20 +10,26 @@ from pathlib import Path
 from sandbox.host.keys import Keys
 
 
-def clients(folder: Path, endpoints: dict[str, str]) -> dict[str, str]:
-    """What `gallerist`, azcopy and `az` read, beside what they share with the SDKs and the function app."""
-    keys = Keys.load(folder)
+def clients(folder: Path, endpoints: dict[str, str], audience: str | None = None) -> dict[str, str]:
+    """What `gallerist`, azcopy and `az` read, beside what they share with the SDKs and the function app.
+
+    The HTTP API takes tokens for `audience`, or else keys.
+    """
     return {
         "GALLERIST_URL": endpoints["functions"],
         "GALLERIST_STORAGE": endpoints["blob"],
-        "GALLERIST_KEY": keys.function,
-        **{f"GALLERIST_KEY_{role.upper()}": key for role, key in keys.roles.items()},
+        **({"GALLERIST_AUDIENCE": audience} if audience else _keys(folder)),
         "AZCOPY_AUTO_LOGIN_TYPE": "MSI",
         "AZURE_CONFIG_DIR": str(folder / "az"),
         "AZURE_CORE_INSTANCE_DISCOVERY": "0",
         "AZURE_CORE_COLLECT_TELEMETRY": "0",
         "AZURE_STORAGE_AUTH_MODE": "login",
     }
+
+
+def _keys(folder: Path) -> dict[str, str]:
+    keys = Keys.load(folder)
+    return {"GALLERIST_KEY": keys.function} | {f"GALLERIST_KEY_{role.upper()}": key for role, key in keys.roles.items()}
 
 
 def write_env(path: Path, values: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Literal
@@ -70,6 +70,10 @@ class Options:
     """App settings beside, or instead of, those the sandbox chooses."""
     seed_galleries: list[str] | None = None
     """The catalog's galleries that exist from the start; all of them where not given."""
+    sign_in: bool = False
+    """Whether callers of the HTTP API sign in with Entra's tokens, and no key is accepted."""
+    roles: Sequence[str] = ("Operator",)
+    """The app roles that the sandbox's managed identity is assigned at the HTTP API."""
     quiet: bool = False
     """Keep what the functions host prints out of the terminal, in its log file alone."""
     public_authorities: bool = True
@@ -110,7 +114,8 @@ class Sandbox:
         self._stops.extend(held.close for held in sockets.values())
         ports = {name: held.getsockname()[1] for name, held in sockets.items()}
         trusted = certificates(folder / "tls", public=self.options.public_authorities)
-        identity = Identity(folder / "identity")
+        authority = f"https://127.0.0.1:{ports['arm']}/entra"
+        identity = Identity(folder / "identity", authority, self.options.roles)
         tls = f"https://127.0.0.1:{{}}/{azurite.ACCOUNT}"
         self.endpoints = {
             **{name: tls.format(ports[name]) for name in ("blob", "queue", "table")},
@@ -132,7 +137,7 @@ class Sandbox:
             time_scale=self.options.time_scale,
             identity=identity,
             blobs=blobs,
-            beside=[Mount("/topic", create_topic(identity))],
+            beside=[Mount("/topic", create_topic(identity)), Mount("/entra", identity.entra())],
         )
         self._serve(arm, sockets["arm"], trusted)
         self._serve(identity.app(), sockets["identity"])
@@ -149,7 +154,7 @@ class Sandbox:
             identity.token("https://management.azure.com"),
         )
         self._start_events(folder, identity)
-        self.env = self._environment(identity)
+        self.env = self._environment(identity, authority)
         if self.options.host:
             self._start_hosts(sockets["functions"], folder)
         else:
@@ -159,7 +164,8 @@ class Sandbox:
         shell.configure_az(
             folder / "az", self.endpoints["arm"], identity.tenant_id, [found.split("/")[2] for found in subscriptions]
         )
-        shell.write_env(folder / "env", self.env | shell.clients(folder, self.endpoints))
+        audience = identity.api_audience if self.options.sign_in else None
+        shell.write_env(folder / "env", self.env | shell.clients(folder, self.endpoints, audience))
         shell.write(folder / "endpoints.json", json.dumps(self.endpoints, indent=2) + "\n")
 
     def stop(self) -> None:
@@ -219,7 +225,12 @@ class Sandbox:
         grid.start()
         self._stops.append(grid.stop)
 
-    def _environment(self, identity: Identity) -> dict[str, str]:
+    def _environment(self, identity: Identity, authority: str) -> dict[str, str]:
+        signed_in = {
+            "API_CLIENT_ID": identity.api_client_id,
+            "API_TENANT_ID": identity.tenant_id,
+            "API_AUTHORITY": authority,
+        }
         faster = self.options.time_scale
         trigger = {"webhook": "EventGrid", "scan": "LogsAndContainerScan"}.get(self.options.events)
         return {
@@ -240,7 +251,7 @@ class Sandbox:
             "VHD_CONTAINER": "vhds",
             "VHD_STORAGE_ACCOUNT_ID": VHD_ACCOUNT,
             "MANAGED_IMAGE_GROUP_ID": MANAGED_IMAGE_GROUP,
-            "API_KEY_ROLES": ",".join(Role),
+            **(signed_in if self.options.sign_in else {"API_KEY_ROLES": ",".join(Role)}),
             **({"VHD_BLOB_TRIGGER": trigger} if trigger else {}),
             "SWEEP_SCHEDULE": "0 */5 * * * *" if faster < 60 else "*/5 * * * * *",
             "SWEEP_GRACE_SECONDS": f"{max(120 / faster, 5):g}",

@@ -36,7 +36,7 @@ class Azure:
         self.sandbox = sandbox
         self.env = sandbox.env
         self.state = sandbox.options.state_dir
-        self.identity = Identity(self.state / "identity")
+        self.identity = Identity(self.state / "identity", sandbox.endpoints["arm"] + "/entra", sandbox.options.roles)
         ca_bundle = sandbox.endpoints["ca_bundle"]
         credential = self.identity.credential()
         self.blobs = BlobServiceClient(sandbox.endpoints["blob"], credential, connection_verify=ca_bundle)

@@ -178,6 +178,14 @@ def hosted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
 
 
 @pytest.fixture(scope="session")
+def signed_in(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
+    """Azure with one functions host, whose HTTP API takes tokens and no keys, and no events."""
+    sandbox = start(tmp_path_factory.mktemp("signed-in"), time_scale=400, events="none", sign_in=True)
+    yield Azure(sandbox)
+    sandbox.stop()
+
+
+@pytest.fixture(scope="session")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     """Azure with no functions host and no events: a test takes each step itself."""
     sandbox = start(tmp_path_factory.mktemp("bare"), each=EACH, time_scale=4000, host=False, events="none")

@@ -9,13 +9,9 @@ import tempfile
 from hmac import compare_digest
 from pathlib import Path
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from pipeline.access import Role
-
-
-def _random() -> str:
-    return secrets.token_urlsafe(32)
 
 
 class Keys(BaseModel):
@@ -24,9 +20,9 @@ class Keys(BaseModel):
     `roles` has a key by the name of each role; it begins with that name and a dot, by which the app tells whose it is.
     """
 
-    master: str = Field(default_factory=_random)
-    blobs_extension: str = Field(default_factory=_random)
-    roles: dict[str, str] = Field(default_factory=lambda: {str(role): f"{role}.{_random()}" for role in Role})
+    master: str
+    blobs_extension: str
+    roles: dict[str, str]
 
     @classmethod
     def load(cls, state_dir: Path) -> Keys:
@@ -37,7 +33,7 @@ class Keys(BaseModel):
             # mkstemp gives mode 0600; a link appears whole and once, however many instances start at a time.
             handle, draft = tempfile.mkstemp(dir=state_dir)
             with os.fdopen(handle, "w") as file:
-                file.write(cls().model_dump_json(indent=2))
+                file.write(_made().model_dump_json(indent=2))
             with contextlib.suppress(FileExistsError):
                 path.hardlink_to(draft)
             Path(draft).unlink()
@@ -59,3 +55,9 @@ class Keys(BaseModel):
 def same(presented: str | None, key: str) -> bool:
     """Whether it is that key, compared in a time that tells nothing of it."""
     return presented is not None and compare_digest(presented.encode(), key.encode())
+
+
+def _made() -> Keys:
+    master, blobs_extension, *of_roles = (secrets.token_urlsafe(32) for _ in range(2 + len(Role)))
+    roles = {str(role): f"{role}.{key}" for role, key in zip(Role, of_roles, strict=True)}
+    return Keys(master=master, blobs_extension=blobs_extension, roles=roles)
