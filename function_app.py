@@ -6,9 +6,8 @@ import os
 
 import azure.functions as func
 
-# Where App Service lets only callers through that Entra knows, a token opens the HTTP API and there is no key.
-_SIGNED_IN = bool(os.environ.get("API_SIGN_IN"))
-_LEVEL = func.AuthLevel.ANONYMOUS if _SIGNED_IN else func.AuthLevel.FUNCTION
+# Where callers sign in with Entra, the pipeline looks at their tokens, and there is no key.
+_LEVEL = func.AuthLevel.ANONYMOUS if os.environ.get("API_CLIENT_ID") else func.AuthLevel.FUNCTION
 
 app = func.FunctionApp(http_auth_level=_LEVEL)
 
@@ -81,133 +80,143 @@ def retire(timer: func.TimerRequest) -> None:
     retire_now(past_due=timer.past_due)
 
 
-def _call(routes: str, handler: str, request: func.HttpRequest) -> func.HttpResponse:
+api = func.Blueprint()  # type: ignore[no-untyped-call]
+
+
+def _call(route: str, request: func.HttpRequest) -> func.HttpResponse:
     import json
-    from importlib import import_module
 
     from pipeline.triggers import http
-    from pipeline.web.calls import Call
 
-    caller = request.headers.get("x-ms-client-principal-name", "") if _SIGNED_IN else ""
-    if _SIGNED_IN and not request.headers.get("x-ms-client-principal-id"):
-        return func.HttpResponse(status_code=401)  # App Service did not see to it: then nobody may
     base = request.url.partition("/api/")[0] + "/api"
-    query = {name: value for name, value in request.params.items() if name != "code"}  # code is the key
-    answer = http(
-        getattr(import_module(f"pipeline.web.{routes}"), handler),
-        Call(base, request.route_params, query, request.get_body(), caller),
-    )
+    answer = http(route, base, request.route_params, request.params, request.headers, request.get_body())
     return func.HttpResponse(
         json.dumps(answer.body), status_code=answer.status, headers=answer.headers, mimetype="application/json"
     )
 
 
-@app.route(route="publish", methods=["POST"])
+@api.route(route="publish", methods=["POST"])
 def publish(req: func.HttpRequest) -> func.HttpResponse:
     """A build system asks for a version."""
-    return _call("api", "publish", req)
+    return _call("POST /publish", req)
 
 
-@app.route(route="runs", methods=["GET"])
+@api.route(route="runs", methods=["GET"])
 def list_runs(req: func.HttpRequest) -> func.HttpResponse:
     """The runs, newest first."""
-    return _call("api", "runs", req)
+    return _call("GET /runs", req)
 
 
-@app.route(route="runs/{id}", methods=["GET"])
+@api.route(route="runs/{id}", methods=["GET"])
 def show_run(req: func.HttpRequest) -> func.HttpResponse:
     """One run with its history."""
-    return _call("api", "run", req)
+    return _call("GET /runs/{id}", req)
 
 
-@app.route(route="runs/{id}/retry", methods=["POST"])
+@api.route(route="runs/{id}/retry", methods=["POST"])
 def retry_run(req: func.HttpRequest) -> func.HttpResponse:
     """Let a run that failed go on."""
-    return _call("api", "retry", req)
+    return _call("POST /runs/{id}/retry", req)
 
 
-@app.route(route="runs/{id}/cancel", methods=["POST"])
+@api.route(route="runs/{id}/cancel", methods=["POST"])
 def cancel_run(req: func.HttpRequest) -> func.HttpResponse:
     """Let a run end, and undo what it made."""
-    return _call("api", "cancel", req)
+    return _call("POST /runs/{id}/cancel", req)
 
 
-@app.route(route="images", methods=["GET"])
+@api.route(route="images", methods=["GET"])
 def list_images(req: func.HttpRequest) -> func.HttpResponse:
     """The images of the catalog."""
-    return _call("api", "images", req)
+    return _call("GET /images", req)
 
 
-@app.route(route="images/{image}/versions", methods=["GET"])
+@api.route(route="images/{image}/versions", methods=["GET"])
 def list_versions(req: func.HttpRequest) -> func.HttpResponse:
     """The versions of an image."""
-    return _call("api", "versions", req)
+    return _call("GET /images/{image}/versions", req)
 
 
-@app.route(route="images/{image}/versions/{version}/verdict", methods=["POST"])
+@api.route(route="images/{image}/versions/{version}/verdict", methods=["POST"])
 def give_verdict(req: func.HttpRequest) -> func.HttpResponse:
     """A test system has looked at a version."""
-    return _call("lifecycle", "verdict", req)
+    return _call("POST /images/{image}/versions/{version}/verdict", req)
 
 
-@app.route(route="images/{image}/versions/{version}/approval", methods=["POST"])
+@api.route(route="images/{image}/versions/{version}/approval", methods=["POST"])
 def approve_version(req: func.HttpRequest) -> func.HttpResponse:
     """A person approves of a version."""
-    return _call("lifecycle", "approval", req)
+    return _call("POST /images/{image}/versions/{version}/approval", req)
 
 
-@app.route(route="images/{image}/versions/{version}/withdrawal", methods=["POST"])
+@api.route(route="images/{image}/versions/{version}/withdrawal", methods=["POST"])
 def withdraw_version(req: func.HttpRequest) -> func.HttpResponse:
     """Take a version out of latest."""
-    return _call("lifecycle", "withdrawal", req)
+    return _call("POST /images/{image}/versions/{version}/withdrawal", req)
 
 
-@app.route(route="images/{image}/versions/{version}/reinstatement", methods=["POST"])
+@api.route(route="images/{image}/versions/{version}/reinstatement", methods=["POST"])
 def reinstate_version(req: func.HttpRequest) -> func.HttpResponse:
     """Undo a withdrawal."""
-    return _call("lifecycle", "reinstatement", req)
+    return _call("POST /images/{image}/versions/{version}/reinstatement", req)
 
 
-@app.route(route="images/{image}/rollback", methods=["POST"])
+@api.route(route="images/{image}/versions/{version}/number-release", methods=["POST"])
+def release_number(req: func.HttpRequest) -> func.HttpResponse:
+    """Let a version's number bind no more."""
+    return _call("POST /images/{image}/versions/{version}/number-release", req)
+
+
+@api.route(route="images/{image}/rollback", methods=["POST"])
 def roll_back(req: func.HttpRequest) -> func.HttpResponse:
     """Make the good version before the latest one latest again."""
-    return _call("lifecycle", "rollback", req)
+    return _call("POST /images/{image}/rollback", req)
 
 
-@app.route(route="promotions", methods=["GET"])
+@api.route(route="promotions", methods=["GET"])
 def list_promotions(req: func.HttpRequest) -> func.HttpResponse:
     """Each promotion rule, what it would move, and what keeps the rest."""
-    return _call("lifecycle", "promotions", req)
+    return _call("GET /promotions", req)
 
 
-@app.route(route="promotions", methods=["POST"])
+@api.route(route="promotions", methods=["POST"])
 def promote_by_hand(req: func.HttpRequest) -> func.HttpResponse:
     """Promote now, by all rules or an image's."""
-    return _call("lifecycle", "promote", req)
+    return _call("POST /promotions", req)
 
 
-@app.route(route="promotions/{rule}/hold", methods=["POST"])
+@api.route(route="promotions/{rule}/hold", methods=["POST"])
 def hold_promotion(req: func.HttpRequest) -> func.HttpResponse:
     """Let nothing move by a rule."""
-    return _call("lifecycle", "hold", req)
+    return _call("POST /promotions/{rule}/hold", req)
 
 
-@app.route(route="promotions/{rule}/release", methods=["POST"])
+@api.route(route="promotions/{rule}/release", methods=["POST"])
 def release_promotion(req: func.HttpRequest) -> func.HttpResponse:
     """Let a rule go on."""
-    return _call("lifecycle", "release", req)
+    return _call("POST /promotions/{rule}/release", req)
 
 
-@app.route(route="retention", methods=["POST"])
+@api.route(route="retention", methods=["POST"])
 def retire_by_hand(req: func.HttpRequest) -> func.HttpResponse:
     """Plan retention, and unless it is a dry run, do what is planned."""
-    return _call("lifecycle", "retire", req)
+    return _call("POST /retention", req)
 
 
-@app.route(route="openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+@api.route(route="audit", methods=["GET"])
+def show_audit(req: func.HttpRequest) -> func.HttpResponse:
+    """Who changed what."""
+    return _call("GET /audit", req)
+
+
+@api.route(route="openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 def openapi(req: func.HttpRequest) -> func.HttpResponse:
     """The description of this API."""
-    return _call("api", "openapi", req)
+    return _call("GET /openapi.json", req)
+
+
+if os.environ.get("HTTP_API") != "off":
+    app.register_functions(api)
 
 
 # The second way of being told of a VHD. Set to EventGrid in Azure, or to LogsAndContainerScan for an emulator that

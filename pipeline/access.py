@@ -85,6 +85,10 @@ class Caller:
         return bool(self.roles & {role, Role.OPERATOR}) or (role is Role.READER and bool(self.roles))
 
 
+ANYBODY = Caller("nobody:", "nobody")
+"""Who has not said who it is."""
+
+
 def of_key(role: Role, address: str = "") -> Caller:
     """Who comes with the key of a role."""
     return Caller(f"key:{role}", f"the {role}'s key", frozenset({role}), address)

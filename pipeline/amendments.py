@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from pipeline.access import Caller
 from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.engine import NotNow
@@ -58,31 +59,36 @@ def _check_room(version: VersionFacts, amendment: Amendment) -> None:
         raise InvalidRequest([("name", said)])
 
 
-def judge_version(ctx: Context, verdict: Verdict, key: str | None = None) -> Run | None:
+def judge_version(ctx: Context, verdict: Verdict, caller: Caller, key: str | None = None) -> Run | None:
     """Let a verdict become the tag that gates promotion. None where the version bears it already.
 
     The same `key` again is the same verdict. Raises NotFound, or InvalidRequest.
     """
     tags: dict[str, str | None] = {verdict.name: verdict.outcome}
-    said = Amendment(purpose=Purpose.VERDICT, tags=tags, why=verdict.details or "", by=verdict.by)
+    said = Amendment(purpose=Purpose.VERDICT, tags=tags, why=verdict.details or "", **_by(caller, verdict.by))
     return amend(ctx, _known(ctx, verdict.image), verdict.version, said, key)
 
 
-def approve(ctx: Context, image: str, version: str, by: str) -> Run | None:
+def approve(ctx: Context, image: str, version: str, *, caller: Caller, note: str) -> Run | None:
     """Let a person's approval become the tag that a rule with `approval` waits for. Raises NotFound."""
-    return amend(
-        ctx, _known(ctx, image), version, Amendment(purpose=Purpose.APPROVAL, tags={APPROVED: tag_value(by)}, by=by)
-    )
+    said = Amendment(purpose=Purpose.APPROVAL, tags={APPROVED: tag_value(caller.name)}, **_by(caller, note))
+    return amend(ctx, _known(ctx, image), version, said)
 
 
-def withdraw(ctx: Context, image: str, version: str, *, why: str, by: str, promoted: bool) -> list[Run]:
+def withdraw(
+    ctx: Context, image: str, version: str, *, why: str, caller: Caller, note: str = "", promoted: bool
+) -> list[Run]:
     """Take a version out of latest in every region, and with `promoted` what was promoted from it.
 
     What is being promoted from it does not join latest: its run looks again before it does. Raises NotFound where
     nothing of it is there.
     """
     amendment = Amendment(
-        purpose=Purpose.WITHDRAWAL, tags={WITHDRAWN: why[:256] or "no reason given"}, in_latest=False, why=why, by=by
+        purpose=Purpose.WITHDRAWAL,
+        tags={WITHDRAWN: why[:256] or "no reason given"},
+        in_latest=False,
+        why=why,
+        **_by(caller, note),
     )
     source = f"{ctx.catalog.definition_id(_known(ctx, image))}/versions/{version}"
     further = list(_promoted_from(ctx, image, source)) if promoted else []
@@ -93,7 +99,9 @@ def withdraw(ctx: Context, image: str, version: str, *, why: str, by: str, promo
             raise
         runs = []
     for target, found in further:
-        runs += withdraw(ctx, target, found.name, why=f"{image} {version}: {why}", by=by, promoted=True)
+        runs += withdraw(
+            ctx, target, found.name, why=f"{image} {version}: {why}", caller=caller, note=note, promoted=True
+        )
     return [run for run in runs if run]
 
 
@@ -104,9 +112,11 @@ def _promoted_from(ctx: Context, image: str, source: str) -> Iterator[tuple[str,
                 yield target, version
 
 
-def reinstate(ctx: Context, image: str, version: str, *, why: str, by: str) -> Run | None:
+def reinstate(ctx: Context, image: str, version: str, *, why: str, caller: Caller, note: str = "") -> Run | None:
     """Undo a withdrawal. Raises NotFound."""
-    amendment = Amendment(purpose=Purpose.REINSTATEMENT, tags={WITHDRAWN: None}, in_latest=True, why=why, by=by)
+    amendment = Amendment(
+        purpose=Purpose.REINSTATEMENT, tags={WITHDRAWN: None}, in_latest=True, why=why, **_by(caller, note)
+    )
     return amend(ctx, _known(ctx, image), version, amendment)
 
 
@@ -120,7 +130,16 @@ class Rollback:
     runs: list[Run]
 
 
-def rollback(ctx: Context, image: str, *, why: str, by: str, out: str | None = None, dry_run: bool = False) -> Rollback:
+def rollback(
+    ctx: Context,
+    image: str,
+    *,
+    why: str,
+    caller: Caller,
+    note: str = "",
+    out: str | None = None,
+    dry_run: bool = False,
+) -> Rollback:
     """Make the good version before the latest one latest again, by withdrawing the latest one.
 
     Good is what has Succeeded, is in latest, before its end of life, and Completed in every region. Raises NotNow
@@ -140,7 +159,9 @@ def rollback(ctx: Context, image: str, *, why: str, by: str, out: str | None = N
             continue
         if _is_good(ctx, image, version, listing):
             said = f"rolled back to {version.name}" + (f": {why}" if why else "")
-            runs = [] if dry_run else withdraw(ctx, image, latest.name, why=said, by=by, promoted=False)
+            runs = (
+                [] if dry_run else withdraw(ctx, image, latest.name, why=said, caller=caller, note=note, promoted=False)
+            )
             return Rollback(image, latest.name, version.name, runs)
     if latest is None:
         raise NotNow(f"{image} has no version in latest")
@@ -157,6 +178,10 @@ def _is_good(ctx: Context, image: str, version: VersionFacts, listing: Listing) 
     ended = version.end_of_life is not None and version.end_of_life <= listing.at
     whole = version.state == "Succeeded" and not ended
     return whole and ctx.compute.version(ctx.definition_of(image), version.name).completed
+
+
+def _by(caller: Caller, note: str) -> dict[str, str]:
+    return {"by": caller.name, "by_id": caller.id, "note": note}
 
 
 def _known(ctx: Context, image: str) -> str:

@@ -211,8 +211,8 @@ def retry(ctx: Context, run_id: str, why: str = "tried again", asked: Run | None
     return run
 
 
-def cancel(ctx: Context, run_id: str) -> Run:
-    """Let a run end as cancelled, by way of undoing what it made.
+def cancel(ctx: Context, run_id: str, by: str) -> Run:
+    """Let a run end as cancelled, by way of undoing what it made. `by` goes into its history.
 
     Raises NotFound, or NotNow where it has ended, is about to be published, or amends a version.
     """
@@ -221,7 +221,7 @@ def cancel(ctx: Context, run_id: str) -> Run:
         was = run.stage
         if was.ended or was in (Stage.FINISHING, Stage.AMENDING, Stage.UNDOING):
             raise NotNow(f"the run is {was.value}: too late to cancel it")
-        go = fail(run, "cancelled by request")
+        go = fail(run, f"cancelled by {by}")
         run.outcome = Stage.CANCELLED
         try:
             _save(ctx, run, etag, go)

@@ -278,6 +278,12 @@ class Gone:
     refused: str | None = None
 
 
+def in_words(gone: Iterable[Gone]) -> str:
+    """What was taken away and what was not, in a line."""
+    said = [one.what + (f" (not let go of: {one.refused})" if one.refused else "") for one in gone]
+    return f"deleted: {', '.join(said)}" if said else "nothing was to be deleted"
+
+
 def retire(ctx: Context, planned: Retention, only: Collection[str] | None = None) -> list[Gone]:
     """Do what was planned for an image, with `only` what it names alone. What Azure does not let go of is said, and
     tried again the next night."""

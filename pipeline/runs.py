@@ -107,6 +107,10 @@ class Amendment(BaseModel):
     in_latest: bool | None = None
     why: str = ""
     by: str = ""
+    """Who says so, for people to read: the name of a Caller, whose id is `by_id`."""
+    by_id: str = ""
+    note: str = ""
+    """Whom the caller says it is for. Nobody has looked at that."""
 
 
 class Run(BaseModel):
@@ -347,6 +351,7 @@ def _begun(run: Run) -> str:
     if not run.amendment:
         return "begun"
     by = f" by {run.amendment.by}" if run.amendment.by else ""
+    by += f" ({run.amendment.note})" if run.amendment.note else ""
     return f"begun: {run.purpose}{by}" + (f": {run.amendment.why}" if run.amendment.why else "")
 
 

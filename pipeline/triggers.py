@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 
 from pipeline import engine, promotion, retention
+from pipeline.access import ANYBODY, ROUTES, of_queue
 from pipeline.amendments import judge_version
 from pipeline.announce import reject
 from pipeline.cloud.faults import NotFound
-from pipeline.context import context
+from pipeline.context import Context, context
 from pipeline.events import Unreadable, read_json, read_step
 from pipeline.intake import RequestConflict, read_request, take_events, take_request, take_upload
 from pipeline.logs import configure_logs
 from pipeline.requests import InvalidRequest, parse_verdict
 from pipeline.runs import Run
 from pipeline.sweep import sweep
-from pipeline.web.calls import Answer, Call, Handler, answer
+from pipeline.web.callers import caller_of
+from pipeline.web.calls import Answer, Call, answer
+from pipeline.web.routes import HANDLERS
 
 configure_logs()
 
@@ -45,16 +50,33 @@ def publish_request(message: bytes) -> None:
 def verdict(message: bytes, message_id: str) -> None:
     """A message of queue `verdicts`; delivered again, it is the same verdict."""
     try:
-        run = judge_version(context(), parse_verdict(read_json(message)), f"verdicts/{message_id}")
+        run = judge_version(
+            context(), parse_verdict(read_json(message)), of_queue("verdicts"), f"verdicts/{message_id}"
+        )
     except (Unreadable, InvalidRequest, NotFound) as fault:
         reject(context(), "verdicts", message, str(fault))
     else:
         _first_steps([run] if run else [])
 
 
-def http(handler: Handler, call: Call) -> Answer:
-    """A call of the HTTP API."""
-    return answer(context(), handler, call)
+def http(
+    route: str,
+    base: str,
+    parameters: Mapping[str, str],
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    body: bytes,
+) -> Answer:
+    """A call of the HTTP API: `route` by its name in the table of routes, `parameters` those in its path."""
+
+    def call() -> tuple[Context, Call]:
+        ctx = context()
+        told = {name.lower(): value for name, value in headers.items()}
+        caller = caller_of(ctx.entra, ctx.settings.api_key_roles, told, query) if ROUTES.get(route, 1) else ANYBODY
+        asked = {name: value for name, value in query.items() if name != "code"}  # code is the key
+        return ctx, Call(base, caller, parameters, asked, body)
+
+    return answer(route, call, HANDLERS)
 
 
 def uploaded_blob(container: str, name: str) -> None:

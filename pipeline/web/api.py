@@ -6,15 +6,16 @@ import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from pipeline import engine
+from pipeline.access import NotAllowed, Role
 from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.intake import read_request, take_request
 from pipeline.requests import ImageName, InvalidRequest, parse
 from pipeline.runs import Run, Stage
-from pipeline.validation import field_name, names, pattern, quoted, unknown
+from pipeline.validation import ONE_LINE, field_name, names, pattern, quoted, unknown
 from pipeline.web.calls import Answer, Call, accepted, read_body
 from pipeline.web.openapi import NEXT, document
 
@@ -23,9 +24,12 @@ _LOOK_AT_MOST = 1000  # runs that one page of a list looks through
 
 def publish(ctx: Context, call: Call) -> Answer:
     """POST /publish"""
-    offered = take_request(ctx, read_request(ctx, read_body(call)))
-    if offered.due:
-        engine.queue_step(ctx, offered.run)
+    request = read_request(ctx, read_body(call))
+    with ctx.audit.change(call.caller, "publish", f"image {request.image}") as deed:
+        offered = take_request(ctx, request)
+        deed.runs = [offered.run.id]
+        if offered.due:
+            engine.queue_step(ctx, offered.run)
     return accepted(call, offered.run)
 
 
@@ -85,6 +89,34 @@ def run(ctx: Context, call: Call) -> Answer:
     return Answer(200, describe(found, call.base) | {"history": history})
 
 
+class AuditQuery(BaseModel):
+    """What GET /audit takes. `who` is a caller's id, `next` is what the page before gave."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    who: Annotated[str, StringConstraints(min_length=1, max_length=200), ONE_LINE] | None = None
+    since: Time | None = None
+    until: Time | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    next: Annotated[str, pattern(NEXT, "what the page before gave as next")] | None = None
+
+
+def audit(ctx: Context, call: Call) -> Answer:
+    """GET /audit"""
+    asked = parse(AuditQuery, dict(call.query))
+    found, after = ctx.audit.page(
+        who=asked.who, since=asked.since, until=asked.until, after=asked.next, limit=asked.limit
+    )
+    told = [
+        {
+            "at": one.at.isoformat(), "who": one.who, "name": one.name, "action": one.action, "on": one.on,
+            "from": one.address or None, "outcome": one.outcome, "runs": one.runs,
+        }
+        for one in found
+    ]  # fmt: skip
+    return Answer(200, {"audit": told, "next": after})
+
+
 def _run(ctx: Context, call: Call) -> Run:
     loaded = ctx.runs.load(call.route["id"])
     if loaded is None:
@@ -94,12 +126,28 @@ def _run(ctx: Context, call: Call) -> Run:
 
 def retry(ctx: Context, call: Call) -> Answer:
     """POST /runs/{id}/retry"""
-    return accepted(call, engine.retry(ctx, _run(ctx, call).id))
+    found = _own_run(ctx, call)
+    with ctx.audit.change(call.caller, "retry", f"run {found.id}") as deed:
+        deed.runs = [found.id]
+        return accepted(call, engine.retry(ctx, found.id, f"tried again by {call.caller.name}"))
 
 
 def cancel(ctx: Context, call: Call) -> Answer:
     """POST /runs/{id}/cancel"""
-    return accepted(call, engine.cancel(ctx, _run(ctx, call).id))
+    found = _own_run(ctx, call)
+    with ctx.audit.change(call.caller, "cancel", f"run {found.id}") as deed:
+        deed.runs = [found.id]
+        return accepted(call, engine.cancel(ctx, found.id, call.caller.name))
+
+
+def _own_run(ctx: Context, call: Call) -> Run:
+    """The run that a route names, where the caller asked for it. Raises NotAllowed where only others did."""
+    found = _run(ctx, call)
+    if not call.caller.has(Role.OPERATOR) and call.caller.id not in found.asked_by:
+        raise NotAllowed(
+            f"{call.caller.name} did not ask for the run {found.id}: whoever did may do this, or an {Role.OPERATOR}"
+        )
+    return found
 
 
 def images(ctx: Context, _: Call) -> Answer:

@@ -8,13 +8,16 @@ from typing import Any
 
 import structlog
 
-from pipeline import engine, requests
+from pipeline import access, engine, requests
+from pipeline.access import Caller, NotAllowed, NotSignedIn
+from pipeline.catalog import CatalogError
 from pipeline.cloud.faults import CloudFault, Denied, NotFound, Unavailable
 from pipeline.context import Context
 from pipeline.events import Unreadable, read_json
 from pipeline.intake import RequestConflict
 from pipeline.requests import InvalidRequest
 from pipeline.runs import Run
+from pipeline.settings import SettingsError
 from pipeline.validation import Model
 
 _log = structlog.get_logger()
@@ -24,15 +27,14 @@ _log = structlog.get_logger()
 class Call:
     """One HTTP request.
 
-    `base` is the address that the API's routes lie under, such as `https://…/api`; `caller` is who App Service says
-    it is, empty where it does not sign callers in.
+    `base` is the address that the API's routes lie under, such as `https://…/api`.
     """
 
     base: str
+    caller: Caller
     route: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    caller: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,26 @@ class Answer:
 Handler = Callable[[Context, Call], Answer]
 
 
-def answer(ctx: Context, handler: Handler, call: Call) -> Answer:
-    """Call a handler; what it raises becomes the answer that says so."""
+def answer(route: str, make: Callable[[], tuple[Context, Call]], handlers: Mapping[str, Handler]) -> Answer:
+    """Call a route's handler where the caller may; what is raised on the way becomes the answer that says so.
+
+    `make` tells who calls, and with what; a route that has no handler is nobody's.
+    """
+    caller = None
     try:
-        return handler(ctx, call)
+        ctx, call = make()
+        caller = call.caller
+        access.check(caller, route)
+        return handlers[route](ctx, call)
+    except NotSignedIn as fault:
+        return _error(401, "NotSignedIn", str(fault), {"WWW-Authenticate": "Bearer"})
+    except NotAllowed as fault:
+        told = {"who": caller.id, "name": caller.name, "address": caller.address} if caller else {}
+        _log.warning("call_denied", route=route, why=str(fault), **told)
+        return _error(403, "NotAllowed", str(fault))
+    except (SettingsError, CatalogError) as fault:
+        _log.exception("misconfigured")
+        return _error(500, "Misconfigured", f"Gallerist cannot work until this is mended: {fault}")
     except InvalidRequest as fault:
         details = [{"field": name, "message": text} for name, text in fault.faults]
         return _error(400, "InvalidRequest", str(fault), details=details)
@@ -65,7 +83,7 @@ def answer(ctx: Context, handler: Handler, call: Call) -> Answer:
     except CloudFault as fault:
         return _error(502, "Refused", str(fault))
     except Exception:  # noqa: BLE001 - a fault of this program: whoever calls is told that, and no more
-        _log.exception("call_failed", handler=handler.__name__, route=dict(call.route))
+        _log.exception("call_failed", route=route)
         return _error(
             500,
             "Internal",

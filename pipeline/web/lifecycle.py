@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
 from pipeline import amendments, engine, promotion, retention
+from pipeline.audit import Deed
 from pipeline.catalog import Promotion
 from pipeline.cloud.faults import CloudFault, NotFound
 from pipeline.context import Context
@@ -33,7 +35,7 @@ class _Named(BaseModel):
 
 
 class ApprovalRequest(_Body):
-    """What POST …/approval takes: who approves, where App Service does not say so."""
+    """What POST …/approval takes. `by` is a note, here and elsewhere: who did it is the caller."""
 
     by: By = ""
 
@@ -73,44 +75,58 @@ class PromotionRequest(_Body):
 
 def verdict(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/versions/{version}/verdict"""
-    found = parse_body(Finding, call)
-    said = parse_verdict({**call.route, **found.model_dump(), "by": _by(call, found)})
-    return _amending(ctx, call, amendments.judge_version(ctx, said))
+    said = parse_verdict({**call.route, **parse_body(Finding, call).model_dump()})
+    with _changing(ctx, call, "verdict") as deed:
+        return _amending(ctx, call, deed, amendments.judge_version(ctx, said, call.caller))
 
 
 def approval(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/versions/{version}/approval"""
-    by = _by(call, parse_body(ApprovalRequest, call))
-    if not by:
-        raise InvalidRequest([("by", "takes who approves")])
-    return _amending(ctx, call, amendments.approve(ctx, **_named(call), by=by))
+    given, named = parse_body(ApprovalRequest, call), _named(call)
+    with _changing(ctx, call, "approval") as deed:
+        return _amending(ctx, call, deed, amendments.approve(ctx, **named, caller=call.caller, note=given.by))
 
 
 def withdrawal(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/versions/{version}/withdrawal"""
-    given = parse_body(WithdrawalRequest, call)
-    return _amending(
-        ctx,
-        call,
-        *amendments.withdraw(ctx, **_named(call), why=given.why, by=_by(call, given), promoted=given.promoted),
-    )
+    given, named = parse_body(WithdrawalRequest, call), _named(call)
+    with _changing(ctx, call, "withdrawal") as deed:
+        runs = amendments.withdraw(
+            ctx, **named, why=given.why, caller=call.caller, note=given.by, promoted=given.promoted
+        )
+        return _amending(ctx, call, deed, *runs)
 
 
 def reinstatement(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/versions/{version}/reinstatement"""
-    given = parse_body(ReasonRequest, call)
-    return _amending(ctx, call, amendments.reinstate(ctx, **_named(call), why=given.why, by=_by(call, given)))
+    given, named = parse_body(ReasonRequest, call), _named(call)
+    with _changing(ctx, call, "reinstatement") as deed:
+        run = amendments.reinstate(ctx, **named, why=given.why, caller=call.caller, note=given.by)
+        return _amending(ctx, call, deed, run)
 
 
 def rollback(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/rollback"""
     given = parse_body(RollbackRequest, call)
-    done = amendments.rollback(
-        ctx, call.route["image"], why=given.why, by=_by(call, given), out=given.out, dry_run=given.dry_run
-    )
-    answer = _amending(ctx, call, *done.runs)
-    answer.body.update({"image": done.image, "out": done.out, "back_to": done.back_to})
-    return answer
+
+    def roll_back(deed: Deed) -> Answer:
+        done = amendments.rollback(
+            ctx,
+            call.route["image"],
+            why=given.why,
+            caller=call.caller,
+            note=given.by,
+            out=given.out,
+            dry_run=given.dry_run,
+        )
+        answer = _amending(ctx, call, deed, *done.runs)
+        answer.body.update({"image": done.image, "out": done.out, "back_to": done.back_to})
+        return answer
+
+    if given.dry_run:
+        return roll_back(Deed())
+    with _changing(ctx, call, "rollback") as deed:
+        return roll_back(deed)
 
 
 def _named(call: Call) -> dict[str, str]:
@@ -118,14 +134,16 @@ def _named(call: Call) -> dict[str, str]:
     return parse(_Named, dict(call.route)).model_dump()
 
 
-def _by(call: Call, given: Finding | ApprovalRequest | WithdrawalRequest | ReasonRequest | RollbackRequest) -> str:
-    """Who says so: whom App Service has signed in, before whom the request names."""
-    return "".join(filter(str.isprintable, call.caller))[:200] or given.by
+def _changing(ctx: Context, call: Call, action: str) -> AbstractContextManager[Deed]:
+    """The audit's line of a change to what a route names."""
+    on = " ".join(f"{kind} {name}" for kind, name in call.route.items())
+    return ctx.audit.change(call.caller, action, on)
 
 
-def _amending(ctx: Context, call: Call, *runs: Run | None) -> Answer:
+def _amending(ctx: Context, call: Call, deed: Deed, *runs: Run | None) -> Answer:
     """202 with the runs that amend versions, or 200 with none where all is as it should be."""
     begun = [run for run in runs if run]
+    deed.runs = [run.id for run in begun]
     for run in begun:
         engine.queue_step(ctx, run)
     body: dict[str, Any] = {"runs": [briefly(run, call.base) for run in begun]}
@@ -147,7 +165,10 @@ def promote(ctx: Context, call: Call) -> Answer:
         raise InvalidRequest([("image", f"no rule promotes {quoted(given.image)}")])
     if given.dry_run:
         return Answer(200, {"promotions": _looked(ctx, call, rules, given.version)})
-    done = promotion.promote_all(ctx, rules, given.version)
+    on = f"image {given.image or '*'}" + (f" version {given.version}" if given.version else "")
+    with ctx.audit.change(call.caller, "promote", on) as deed:
+        done = promotion.promote_all(ctx, rules, given.version)
+        deed.runs = [one.run.id for one in done if one.run]
     return Answer(200, {"promotions": [_promotion(ctx, call, one) for one in done]})
 
 
@@ -190,14 +211,16 @@ def _promotion(ctx: Context, call: Call, done: promotion.Promoted) -> dict[str, 
 def hold(ctx: Context, call: Call) -> Answer:
     """POST /promotions/{rule}/hold"""
     rule, given = _rule(ctx, call), parse_body(ReasonRequest, call)
-    ctx.holds.hold(rule.key, given.why, _by(call, given))
+    with _changing(ctx, call, "hold"):
+        ctx.holds.hold(rule.key, given.why, call.caller.name)
     return Answer(200, {"promotions": _looked(ctx, call, [rule])})
 
 
 def release(ctx: Context, call: Call) -> Answer:
     """POST /promotions/{rule}/release"""
     rule = _rule(ctx, call)
-    ctx.holds.release(rule.key)
+    with _changing(ctx, call, "release"):
+        ctx.holds.release(rule.key)
     return Answer(200, {"promotions": _looked(ctx, call, [rule])})
 
 
@@ -222,10 +245,15 @@ def retire(ctx: Context, call: Call) -> Answer:
     given = parse_body(RetentionRequest, call)
     if given.image and given.image not in ctx.catalog.images:
         raise InvalidRequest([("image", unknown("the catalog has no image", given.image, ctx.catalog.images))])
+    images = [given.image] if given.image else ctx.catalog.images
     told = []
-    for planned in retention.look_all(ctx, [given.image] if given.image else ctx.catalog.images):
-        only = None if given.confirmed is None else given.confirmed.get(planned.image, [])
-        done = [] if given.dry_run else retention.retire(ctx, planned, only)
+    for planned in retention.look_all(ctx, images):
+        done: list[retention.Gone] = []
+        if not given.dry_run:
+            only = None if given.confirmed is None else given.confirmed.get(planned.image, [])
+            with ctx.audit.change(call.caller, "retention", f"image {planned.image}") as deed:
+                done = retention.retire(ctx, planned, only)
+                deed.outcome = retention.in_words(done)
         told.append(_retention(planned) | {"done": [{"what": one.what, "refused": one.refused} for one in done]})
     return Answer(200, {"dry_run": given.dry_run, "images": told})
 

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from pipeline import amendments, engine, promotion
+from pipeline.access import Caller, Role, of_key
 from pipeline.catalog import Promotion
 from pipeline.context import Context
 from pipeline.requests import parse_verdict
@@ -24,6 +25,8 @@ GALLERIES = {
     "soft": f"{STAGING}/resourceGroups/rg-images/providers/Microsoft.Compute/galleries/galSoft",
 }
 PASSED = {"tests": "passed"}
+TESTER = of_key(Role.TESTER)
+ANN = Caller("5b2c1d7e-0000-4000-8000-0000000000aa", "ann", frozenset({Role.OPERATOR}))
 
 
 def write_catalog(
@@ -89,7 +92,7 @@ class Life:
 
     def verdict(self, image: str, version: str, outcome: str = "passed", name: str = "tests") -> None:
         said = {"image": image, "version": version, "outcome": outcome, "name": name, "by": "ci"}
-        self.amended(amendments.judge_version(self.ctx, parse_verdict(said)))
+        self.amended(amendments.judge_version(self.ctx, parse_verdict(said), TESTER))
 
     def amended(self, *runs: Run | None) -> list[Run]:
         """The runs once they have ended well."""

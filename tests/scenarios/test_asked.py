@@ -274,13 +274,13 @@ def test_a_cancelled_run_takes_away_what_it_made(bare: Azure, ctx: Context, tmp_
     while run.stage is not Stage.REPLICATING:
         engine.step(ctx, run.id, run.generation)
         run = ctx.runs.load(run.id)[0]
-    engine.cancel(ctx, run.id)
+    engine.cancel(ctx, run.id, "ann")
     run = finish(ctx, run.id)
     bare.clear()
-    assert (run.stage, run.reason) == (Stage.CANCELLED, "cancelled by request")
+    assert (run.stage, run.reason) == (Stage.CANCELLED, "cancelled by ann")
     assert bare.versions(image) == bare.managed_images(image) == []
     with pytest.raises(engine.NotNow):
-        engine.cancel(ctx, run.id)
+        engine.cancel(ctx, run.id, "ann")
     engine.retry(ctx, run.id)
     assert finish(ctx, run.id).version == "1.0.0"
 

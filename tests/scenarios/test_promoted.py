@@ -20,7 +20,7 @@ from pipeline.sweep import sweep
 from tests.azure import Azure
 from tests.conftest import start
 from tests.scenarios.deaths import Death, Wire
-from tests.scenarios.lifecycle import DAY, GALLERIES, HOUR, PASSED, Life, in_latest, write_catalog
+from tests.scenarios.lifecycle import ANN, DAY, GALLERIES, HOUR, PASSED, TESTER, Life, in_latest, write_catalog
 from tests.steps import finish, runs_of
 
 FAN = 60
@@ -127,7 +127,7 @@ def test_a_promotion_that_was_cancelled_stays_so_until_a_person_says_otherwise(l
     image = life.image("web")
     life.ripe(image)
     run = life.promote(image).run
-    engine.cancel(life.ctx, run.id)
+    engine.cancel(life.ctx, run.id, "ann")
     assert finish(life.ctx, run.id).stage is Stage.CANCELLED
     assert f"its promotion {run.id} was cancelled; gallerist retry {run.id}" in life.why(image)
     engine.retry(life.ctx, run.id)
@@ -153,7 +153,7 @@ def test_what_is_withdrawn_while_it_is_promoted_never_joins_latest(life: Life) -
     life.ripe(image)
     life.slow(f"{image}/")
     run = life.stepped(life.promote(image).run, until=Stage.REPLICATING)
-    life.amended(*amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", by="ann", promoted=False))
+    life.amended(*amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", caller=ANN, promoted=False))
     life.azure.advance(HOUR)
     run = finish(life.ctx, run.id)
     assert run.stage is Stage.FAILED
@@ -166,7 +166,7 @@ def test_a_withdrawal_follows_the_promotions_where_asked(life: Life) -> None:
     image = life.image("web")
     life.ripe(image)
     life.promoted(image)
-    runs = amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", by="ann", promoted=True)
+    runs = amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", caller=ANN, promoted=True)
     assert [run.image for run in life.amended(*runs)] == [image, f"{image}-production"]
     for version in (life.azure.version(image, "1.0.0"), life.there(image)["1.0.0"]):
         assert not in_latest(version)
@@ -175,9 +175,9 @@ def test_a_withdrawal_follows_the_promotions_where_asked(life: Life) -> None:
         assert version["properties"]["replicationStatus"]["aggregatedState"] == "Completed"
     event = told(life.azure, runs[0])
     assert (event["type"], event["data"]["reason"]) == ("gallerist.image.withdrawn", "CVE-1")
-    assert amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", by="ann", promoted=True) == []
+    assert amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", caller=ANN, promoted=True) == []
 
-    life.amended(amendments.reinstate(life.ctx, image, "1.0.0", why="false alarm", by="ann"))
+    life.amended(amendments.reinstate(life.ctx, image, "1.0.0", why="false alarm", caller=ANN))
     version = life.azure.version(image, "1.0.0")
     assert in_latest(version)
     assert "gallerist-withdrawn" not in version["tags"]
@@ -189,18 +189,18 @@ def test_a_rollback_makes_the_good_one_before_latest_again(life: Life) -> None:
         life.ripe(image)
         life.promoted(image)
     target = f"{image}-production"
-    planned = amendments.rollback(life.ctx, target, why="it hangs", by="ann", dry_run=True)
+    planned = amendments.rollback(life.ctx, target, why="it hangs", caller=ANN, dry_run=True)
     assert (planned.out, planned.back_to, planned.runs) == ("1.0.2", "1.0.1", [])
-    life.amended(*amendments.rollback(life.ctx, target, why="it hangs", by="ann").runs)
+    life.amended(*amendments.rollback(life.ctx, target, why="it hangs", caller=ANN).runs)
     assert {name: in_latest(version) for name, version in life.there(image).items()} == {
         "1.0.0": True, "1.0.1": True, "1.0.2": False,
     }  # fmt: skip
     assert life.there(image)["1.0.2"]["tags"]["gallerist-withdrawn"] == "rolled back to 1.0.1: it hangs"
     assert life.why(image) == "nothing is newer than 1.0.2"  # nothing bad comes back the next night
-    assert amendments.rollback(life.ctx, target, why="again", by="ann", dry_run=True).back_to == "1.0.0"
-    life.amended(*amendments.rollback(life.ctx, target, why="again", by="ann").runs)
+    assert amendments.rollback(life.ctx, target, why="again", caller=ANN, dry_run=True).back_to == "1.0.0"
+    life.amended(*amendments.rollback(life.ctx, target, why="again", caller=ANN).runs)
     with pytest.raises(NotNow, match=r"no good version before 1\.0\.0"):
-        amendments.rollback(life.ctx, target, why="again", by="ann")
+        amendments.rollback(life.ctx, target, why="again", caller=ANN)
 
 
 def test_a_rollback_sees_the_latest_while_it_changes_and_happens_once(life: Life) -> None:
@@ -208,16 +208,16 @@ def test_a_rollback_sees_the_latest_while_it_changes_and_happens_once(life: Life
     for _ in range(3):
         life.build(image)
     said = amendments.judge_version(
-        life.ctx, parse_verdict({"image": image, "version": "1.0.2", "outcome": "failed", "by": "ci"})
+        life.ctx, parse_verdict({"image": image, "version": "1.0.2", "outcome": "failed", "by": "ci"}), TESTER
     )
     engine.step(life.ctx, said.id, said.generation)  # Azure is at it: 1.0.2 is Updating
-    done = amendments.rollback(life.ctx, image, why="it fails", by="ann", out="1.0.2")
+    done = amendments.rollback(life.ctx, image, why="it fails", caller=ANN, out="1.0.2")
     assert (done.out, done.back_to) == ("1.0.2", "1.0.1")
     with pytest.raises(NotNow, match=rf"a withdrawal of {image} 1\.0\.2 is under way, the run {done.runs[0].id}"):
-        amendments.rollback(life.ctx, image, why="it fails", by="ann", out="1.0.2")
+        amendments.rollback(life.ctx, image, why="it fails", caller=ANN, out="1.0.2")
     life.amended(said, *done.runs)
     with pytest.raises(NotNow, match=r"1\.0\.2 is not the latest version, 1\.0\.1 is"):
-        amendments.rollback(life.ctx, image, why="it fails", by="ann", out="1.0.2")
+        amendments.rollback(life.ctx, image, why="it fails", caller=ANN, out="1.0.2")
     assert in_latest(life.azure.version(image, "1.0.1"))
 
 
@@ -227,7 +227,7 @@ def test_the_last_word_is_the_one_that_stands(life: Life) -> None:
 
     def say(outcome: str) -> Run | None:
         said = {"image": image, "version": "1.0.0", "outcome": outcome}
-        return amendments.judge_version(life.ctx, parse_verdict(said))
+        return amendments.judge_version(life.ctx, parse_verdict(said), TESTER)
 
     life.verdict(image, "1.0.0", "failed")
     runs = [say("passed"), say("failed")]  # the second says what is so now, and is heard all the same
@@ -297,7 +297,7 @@ def test_the_fiftieth_tag_is_kept_for_people(life: Life) -> None:
     life.azure.advance(HOUR)
     with pytest.raises(InvalidRequest, match="bears 50 tags"):
         life.verdict(image, "1.0.0")
-    life.amended(*amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", by="ann", promoted=False))
+    life.amended(*amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", caller=ANN, promoted=False))
     version = life.azure.version(image, "1.0.0")
     assert (in_latest(version), len(version["tags"])) == (False, 50)  # out of latest counts more than the tag
 
@@ -315,7 +315,7 @@ def test_a_rule_waits_for_a_persons_word(life: Life) -> None:
     image = life.image("word")
     life.build(image)
     assert "nobody has approved of it" in life.why(image)
-    life.amended(amendments.approve(life.ctx, image, "1.0.0", "ann"))
+    life.amended(amendments.approve(life.ctx, image, "1.0.0", caller=ANN, note=""))
     assert life.promoted(image).version == "1.0.0"
     assert "approved" not in life.there(image)["1.0.0"]["tags"]  # a word for this step is none for the next
 
@@ -373,7 +373,7 @@ def test_a_verdict_waits_for_the_run_that_makes_the_version(life: Life) -> None:
     image = life.image("web")
     life.slow(image)
     run = life.stepped(life.dropped(image), until=Stage.REPLICATING)
-    said = amendments.approve(life.ctx, image, "1.0.0", "ann")
+    said = amendments.approve(life.ctx, image, "1.0.0", caller=ANN, note="")
     engine.step(life.ctx, said.id, said.generation)
     waits = life.ctx.runs.load(said.id)[0]
     assert (waits.stage, waits.version) == (Stage.AMENDING, "1.0.0")
@@ -388,7 +388,7 @@ def test_a_verdict_waits_for_the_run_that_makes_the_version(life: Life) -> None:
 def test_an_amendment_outlives_a_death_at_its_lock(life: Life) -> None:
     image = life.image("web")
     life.build(image)
-    first = amendments.approve(life.ctx, image, "1.0.0", "ann")
+    first = amendments.approve(life.ctx, image, "1.0.0", caller=ANN, note="")
     life.amended(first)
     life.ctx.sources.await_upload(image, first.source, first.id)  # a death between its end and letting go
     life.verdict(image, "1.0.0")
@@ -398,11 +398,11 @@ def test_an_amendment_outlives_a_death_at_its_lock(life: Life) -> None:
 def test_of_what_is_not_there_nothing_can_be_said(life: Life) -> None:
     image = life.image("web")
     with pytest.raises(NotFound):
-        amendments.approve(life.ctx, image, "1.0.0", "ann")
+        amendments.approve(life.ctx, image, "1.0.0", caller=ANN, note="")
     with pytest.raises(NotFound, match='no image "nowhere"'):
-        amendments.approve(life.ctx, "nowhere", "1.0.0", "ann")
+        amendments.approve(life.ctx, "nowhere", "1.0.0", caller=ANN, note="")
     with pytest.raises(NotNow, match="no version in latest"):
-        amendments.rollback(life.ctx, image, why="x", by="")
+        amendments.rollback(life.ctx, image, why="x", caller=ANN)
 
 
 @pytest.mark.timeout(240)

@@ -12,7 +12,7 @@ from pipeline.runs import Stage
 from pipeline.stages.marks import RUN_TAG
 from tests.azure import Azure, eventually
 from tests.conftest import start
-from tests.scenarios.lifecycle import DAY, GALLERIES, HOUR, PASSED, Life, write_catalog
+from tests.scenarios.lifecycle import ANN, DAY, GALLERIES, HOUR, PASSED, Life, write_catalog
 from tests.steps import finish
 
 KEEP = {"keep": {"newest": 2}}
@@ -119,7 +119,7 @@ def test_the_good_one_below_withdrawn_ones_stays(life: Life) -> None:
     for _ in range(4):
         life.build(image)
     for version in ("1.0.1", "1.0.2", "1.0.3"):
-        life.amended(*amendments.withdraw(life.ctx, image, version, why="bad", by="", promoted=False))
+        life.amended(*amendments.withdraw(life.ctx, image, version, why="bad", caller=ANN, promoted=False))
     assert night(life, image).doomed == []  # bad ones push no good one out
     assert life.azure.versions(image) == ["1.0.0", "1.0.1", "1.0.2", "1.0.3"]
 
@@ -128,7 +128,7 @@ def test_what_a_rollback_under_way_falls_back_on_stays(life: Life) -> None:
     image = life.image("keep")
     for _ in range(3):
         life.build(image)
-    (run,) = amendments.withdraw(life.ctx, image, "1.0.2", why="bad", by="", promoted=False)
+    (run,) = amendments.withdraw(life.ctx, image, "1.0.2", why="bad", caller=ANN, promoted=False)
     assert reasons(night(life, image))["1.0.0"] == "it is among the newest 2"
     life.amended(run)
     assert life.azure.versions(image) == ["1.0.0", "1.0.1", "1.0.2"]

@@ -14,7 +14,7 @@ from pipeline.runs import Stage
 from pipeline.versions import Version
 from tests.azure import Azure
 from tests.conftest import connected, start
-from tests.scenarios.lifecycle import DAY, GALLERIES, HOUR, PASSED, Life, in_latest, write_catalog
+from tests.scenarios.lifecycle import ANN, DAY, GALLERIES, HOUR, PASSED, Life, in_latest, write_catalog
 from tests.steps import finish, runs_of
 
 NIGHTS = 60
@@ -52,7 +52,7 @@ def test_sixty_nights(azure: Azure, monkeypatch: pytest.MonkeyPatch, tmp_path: P
                     failed.add((image, version))
         if night == 30:
             bad = max(life.there(WEB), key=Version.parse)
-            life.amended(*amendments.withdraw(life.ctx, WEB, bad, why="CVE-2026-1", by="ann", promoted=True))
+            life.amended(*amendments.withdraw(life.ctx, WEB, bad, why="CVE-2026-1", caller=ANN, promoted=True))
         azure.advance(DAY - 2 * HOUR)
         for done in promotion.promote_all(life.ctx, life.ctx.catalog.promotions):
             assert done.fault is None

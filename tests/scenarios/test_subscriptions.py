@@ -22,7 +22,7 @@ from pipeline.stages.marks import RUN_TAG
 from sandbox.up import MANAGED_IMAGE_GROUP, VHD_ACCOUNT
 from tests.azure import Azure, eventually
 from tests.conftest import start
-from tests.scenarios.lifecycle import GALLERIES, HOUR, PASSED, PRODUCTION, STAGING, Life, in_latest, write_catalog
+from tests.scenarios.lifecycle import ANN, GALLERIES, HOUR, PASSED, PRODUCTION, STAGING, Life, in_latest, write_catalog
 from tests.steps import finish
 
 HOME = "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/rg-gallery"
@@ -100,7 +100,7 @@ def test_a_version_lives_its_life_across_subscriptions(life: Life) -> None:
     assert promoted["id"].startswith(GALLERIES["production"])
     assert promoted["properties"]["storageProfile"]["source"]["id"] == version["id"]
 
-    life.amended(*amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-2026-1", by="ann", promoted=True))
+    life.amended(*amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-2026-1", caller=ANN, promoted=True))
     assert not in_latest(life.azure.version(image, "1.0.0"))
     assert not in_latest(life.there(image)["1.0.0"])
 
@@ -180,7 +180,7 @@ def test_a_run_under_way_undoes_what_it_made_when_the_setting_comes(life: Life) 
     life.slow(f"{image}/")
     run = as_before(before.ctx, before.stepped(before.dropped(image), until=Stage.REPLICATING))
     life.azure.clear()
-    engine.cancel(life.ctx, run.id)
+    engine.cancel(life.ctx, run.id, "ann")
     assert finish(life.ctx, run.id).stage is Stage.CANCELLED
     assert managed_images(life.azure, HOME, image) == life.azure.versions(image) == []
 
