@@ -14,7 +14,12 @@ from pipeline.validation import quoted
 BLOB_CREATED = "Microsoft.Storage.BlobCreated"
 
 
+LONGEST_MESSAGE = 512 * 1024
+"""Bytes of a message. Azure's queues take 64 KiB; the largest request (64 data disks and 30 tags, all of it escaped)
+takes some 300."""
 _DEEPEST = 64  # objects and lists within each other
+_MOST = 2000
+"""Values in a message: the largest request has 300, and 64 KiB of blob events have some 1,300."""
 _LONGEST_NUMBER = 100  # characters
 _AROUND = 30  # characters of a line that are shown on either side of a fault
 _BOMS = {
@@ -30,6 +35,10 @@ class Unreadable(ValueError):
     """A message that is not what its queue is for. The text says what is wrong with it."""
 
 
+class TooLong(Unreadable):
+    """A message of more than LONGEST_MESSAGE bytes."""
+
+
 @dataclass(frozen=True)
 class BlobCreated:
     """A blob was created at `url`, as the storage account told it. `id` is the event's own."""
@@ -39,7 +48,9 @@ class BlobCreated:
 
 
 def read_json(message: bytes) -> Any:
-    """The JSON in a message: in UTF-8, UTF-16 or UTF-32, as it is or in base64. Raises Unreadable."""
+    """The JSON in a message: in UTF-8, UTF-16 or UTF-32, as it is or in base64. Raises Unreadable, or TooLong."""
+    if len(message) > LONGEST_MESSAGE:
+        raise TooLong(f"it has {len(message):,} bytes, and {LONGEST_MESSAGE:,} are taken at most")
     try:
         return _loads(_text(message))
     except _NoJson as fault:
@@ -78,19 +89,25 @@ def _base64(message: bytes) -> bytes | None:
 def _loads(text: str) -> Any:
     if not text:
         raise _NoJson("it is empty")
+    counted = _Counted()
     try:
         found = json.loads(
-            text, object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_no_number
+            text,
+            object_pairs_hook=counted.object,
+            parse_int=counted.integer,
+            parse_float=counted.fraction,
+            parse_constant=_no_number,
         )
     except json.JSONDecodeError as error:
         raise _NoJson(_place(error)) from error
     except RecursionError as error:
         raise Unreadable(_TOO_DEEP) from error
-    _check_depth(found)
+    _check_size(found)
     return found
 
 
 _TOO_DEEP = f"objects and lists lie more than {_DEEPEST} deep within each other"
+_TOO_MANY = f"it has more than {_MOST:,} values"
 
 
 def _place(error: json.JSONDecodeError) -> str:
@@ -102,33 +119,48 @@ def _place(error: json.JSONDecodeError) -> str:
     return f"line {error.lineno} is no JSON from column {error.colno} on, near {shown}"
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
-        raise Unreadable(f"an object names {quoted(twice)} twice")
-    return found
+class _Counted:
+    """What is made of objects and numbers while a text is read; no more of it is read than may be."""
 
+    def __init__(self) -> None:
+        self._count = 0
 
-def _integer(text: str) -> int:
-    if len(text) > _LONGEST_NUMBER:
-        raise Unreadable(f"a number has {len(text)} digits, which is more than {_LONGEST_NUMBER}")
-    return int(text)
+    def _more(self, count: int) -> None:
+        self._count += count
+        if self._count > _MOST:
+            raise Unreadable(_TOO_MANY)
 
+    def object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        self._more(1)
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            (twice, _), *_ = Counter(name for name, _ in pairs).most_common(1)
+            raise Unreadable(f"an object names {quoted(twice)} twice")
+        return found
 
-def _fraction(text: str) -> float:
-    if len(text) > _LONGEST_NUMBER:
-        raise Unreadable(f"a number has {len(text)} digits, which is more than {_LONGEST_NUMBER}")
-    return float(text)
+    def integer(self, text: str) -> int:
+        return int(self._number(text))
+
+    def fraction(self, text: str) -> float:
+        return float(self._number(text))
+
+    def _number(self, text: str) -> str:
+        self._more(1)
+        if len(text) > _LONGEST_NUMBER:
+            raise Unreadable(f"a number has {len(text)} digits, which is more than {_LONGEST_NUMBER}")
+        return text
 
 
 def _no_number(text: str) -> float:
     raise Unreadable(f"{text} is no number that JSON has")
 
 
-def _check_depth(found: Any) -> None:
-    level = [found]
+def _check_size(found: Any) -> None:
+    level, count = [found], 0
     for _ in range(_DEEPEST + 1):
+        count += len(level)
+        if count > _MOST:
+            raise Unreadable(_TOO_MANY)
         lists = [value for value in level if isinstance(value, list)]
         objects = [value.values() for value in level if isinstance(value, dict)]
         level = [inner for value in [*lists, *objects] for inner in value]

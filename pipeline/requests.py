@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from pydantic import (
 from pipeline.source import SourceKind, parse_id
 from pipeline.validation import (
     ONE_LINE,
+    UNSEEN,
     Fault,
     Model,
     beside,
@@ -40,7 +42,8 @@ RequestId = Annotated[
 TagName = Annotated[
     str,
     pattern(
-        r"^[^<>%&\\?/\x00-\x1f\x7f]{1,512}$", "1 to 512 characters, none of them < > % & \\ ? / or a control character"
+        rf"^[^<>%&\\?/{UNSEEN}]{{1,512}}$",
+        "1 to 512 characters, none of them < > % & \\ ? /, a control or an invisible character",
     ),
 ]
 TagValue = Annotated[str, ONE_LINE, StringConstraints(max_length=256)]
@@ -126,7 +129,7 @@ class RequestSource(_Strict):
     @model_validator(mode="wrap")
     @classmethod
     def _is_one(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
-        return beside(handler, data, cls, _of_source(data) if isinstance(data, dict) else [])
+        return beside(handler, data, cls, _of_source(data) if isinstance(data, dict) else [], _MOST_FAULTS)
 
     @property
     def kind(self) -> SourceKind:
@@ -149,8 +152,9 @@ def _of_source(data: dict[str, Any]) -> list[Fault]:
     if disks and isinstance(disks, list):
         if data.get("blob") is None:
             faults.append(Fault((), "data_disks go with blob; other sources bring their own"))
-        luns = [disk.get("lun") for disk in disks if isinstance(disk, dict)]
-        if twice := sorted({lun for lun in luns if isinstance(lun, int) and luns.count(lun) > 1}):
+        given_luns = (disk.get("lun") for disk in disks if isinstance(disk, dict))
+        luns = Counter(lun for lun in given_luns if isinstance(lun, int))
+        if twice := sorted(lun for lun, times in luns.items() if times > 1):
             faults.append(Fault((), f"data_disks name a lun twice: {names(map(str, twice))}"))
     return faults
 
@@ -192,7 +196,7 @@ class PublishRequest(_Strict):
     @model_validator(mode="wrap")
     @classmethod
     def _fits_together(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
-        return beside(handler, data, cls, _of_request(data) if isinstance(data, dict) else [])
+        return beside(handler, data, cls, _of_request(data) if isinstance(data, dict) else [], _MOST_FAULTS)
 
     @property
     def wish(self) -> Wish | None:
@@ -273,7 +277,7 @@ def parse_request(data: Any) -> PublishRequest:
 
 def parse(kind: type[Model], data: Any) -> Model:
     """`data` as `kind` has it. Raises InvalidRequest naming every wrong field."""
-    made, faults = parsed(kind, data)
+    made, faults = parsed(kind, data, _MOST_FAULTS)
     if made is None:
         raise InvalidRequest([(field_name(fault.path) or "request", fault.words) for fault in faults])
     return made

@@ -6,6 +6,7 @@ A model says what it takes; this module says what it does not, whatever pydantic
 from __future__ import annotations
 
 import json
+import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
@@ -50,8 +51,31 @@ def pattern(regex: str, words: str) -> StringConstraints:
     return StringConstraints(pattern=regex)
 
 
-ONE_LINE = pattern("^[^\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]*$", "text of one line, without control characters")
+_UNSEEN_RANGES = [
+    (0x00, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5),
+    (0x180B, 0x180F), (0x200B, 0x200F), (0x2028, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFEFF, 0xFEFF),
+    (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
+]  # fmt: skip
+"""Control characters, ends of lines, and what Unicode calls Default_Ignorable_Code_Point (DerivedCoreProperties.txt),
+the directions of bidirectional text among them. U+FE00 to U+FE0F is not: it belongs to the emoji before it."""
+
+
+def _escaped(code: int) -> str:
+    """A character as Python, Rust, ECMAScript and JSON Schema take it in a class of a regular expression."""
+    return chr(code) if code > 0xFFFF else f"\\u{code:04x}" if code > 0xFF else f"\\x{code:02x}"
+
+
+UNSEEN = "".join(_escaped(first) + (f"-{_escaped(last)}" if last > first else "") for first, last in _UNSEEN_RANGES)
+"""What shows nothing of its own, or changes how other text is shown: what stands in a class of a pattern."""
+ONE_LINE = pattern(f"^[^{UNSEEN}]*$", "text of one line, without control or invisible characters")
 """Text that a log, a tag and a terminal can show as it is."""
+_UNSEEN = re.compile(f"[{UNSEEN}]")
+
+
+def visible(text: str, keep: str = "") -> str:
+    """`text` as a terminal can show it: what shows nothing, or moves other text, as JSON escapes it. What is in `keep`
+    stays."""
+    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else json.dumps(found[0])[1:-1], text)
 
 
 def quoted(value: str) -> str:
@@ -61,9 +85,11 @@ def quoted(value: str) -> str:
 
 def names(given: Iterable[str], last: str = "and") -> str:
     """Names as a sentence lists them, the first of them where there are many."""
-    shown = [name if _is_plain(name) else quoted(name) for name in given]
-    if len(shown) > _MOST_NAMES:
-        shown = [*shown[: _MOST_NAMES - 1], f"{len(shown) - _MOST_NAMES + 1} more"]
+    given = list(given)
+    most = _MOST_NAMES if len(given) <= _MOST_NAMES else _MOST_NAMES - 1
+    shown = [name if _is_plain(name) else quoted(name) for name in given[:most]]
+    if len(given) > most:
+        shown.append(f"{len(given) - most} more")
     return f" {last} ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown or ["none"])
 
 
@@ -79,7 +105,7 @@ def field_name(path: _Path) -> str:
 
 
 def _is_plain(name: str) -> bool:
-    return name.isascii() and name.isprintable() and 0 < len(name) <= _LONGEST_ECHO
+    return 0 < len(name) <= _LONGEST_ECHO and name.isascii() and name.isprintable()
 
 
 def sentence(field: str, words: str) -> str:
@@ -89,36 +115,41 @@ def sentence(field: str, words: str) -> str:
     return f"{field} {words}" if words.partition(" ")[0] in _VERBS else f"{field}: {words}"
 
 
-def beside(handler: Callable[[Any], Made], data: Any, model: type[BaseModel], faults: list[Fault]) -> Made:
+def beside(
+    handler: Callable[[Any], Made], data: Any, model: type[BaseModel], faults: list[Fault], most: int | None = None
+) -> Made:
     """What `handler` of a wrapping validator of `model` makes of `data`.
 
-    Raises Faults: those of the fields, and `faults`, which are those between fields, together.
+    Raises Faults: those of the fields, the first `most` of them in words, and `faults`, which are those between fields,
+    together.
     """
     try:
         made = handler(data)
     except ValidationError as error:
         if not faults:
             raise
-        raise Faults([*found(error, model), *faults]) from None
+        raise Faults([*found(error, model, most), *faults]) from None
     if faults:
         raise Faults(faults)
     return made
 
 
-def parsed(model: type[Model], data: Any) -> tuple[Model | None, list[Fault]]:
-    """`data` as `model` has it, or every fault that keeps it from being so."""
+def parsed(model: type[Model], data: Any, most: int | None = None) -> tuple[Model | None, list[Fault]]:
+    """`data` as `model` has it, or every fault that keeps it from being so, the first `most` in words."""
     clean, faults = _legible(data, ())
     try:
         made = model.model_validate(clean)
     except ValidationError as error:
         told = {fault.path for fault in faults}
-        return None, [*faults, *(fault for fault in found(error, model) if fault.path not in told)]
+        return None, [*faults, *(fault for fault in found(error, model, most) if fault.path not in told)]
     return (None, faults) if faults else (made, [])
 
 
 def _legible(data: Any, path: _Path) -> tuple[Any, list[Fault]]:
     """`data` with all text such that UTF-8 can hold it, and where it was not."""
     if isinstance(data, str):
+        if data.isascii():
+            return data, []
         clean = data.encode(errors="replace").decode()
         return clean, [] if clean == data else [Fault(path, _NO_TEXT)]
     faults: list[Fault] = []
@@ -141,13 +172,16 @@ def _legible(data: Any, path: _Path) -> tuple[Any, list[Fault]]:
     return data, faults
 
 
-def found(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
-    """Every fault that pydantic found in what was to be `model`."""
+def found(error: ValidationError, model: type[BaseModel], most: int | None = None) -> list[Fault]:
+    """Every fault that pydantic found in what was to be `model`. Behind the first `most` it is not said what each is:
+    that takes longer than to find it."""
     faults: list[Fault] = []
     for one in error.errors(include_url=False):
         raised = one.get("ctx", {}).get("error")
         path = one["loc"]
-        if isinstance(raised, Faults):
+        if most is not None and len(faults) >= most:
+            faults.append(Fault(path, "is at fault"))
+        elif isinstance(raised, Faults):
             faults += [
                 fault._replace(path=path + fault.path, also=None if fault.also is None else path + fault.also)
                 for fault in raised.faults

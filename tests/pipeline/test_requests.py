@@ -110,7 +110,7 @@ def test_all_wrong_fields_are_named_at_once() -> None:
         ({"tags": {"commit": "\udfff"}}, "tags.commit holds half of a character"),
         ({"tags": {"Env": "a", "env": "b"}}, 'tags names one tag 2 times, for Azure tells no case apart: "Env" and "env"'),
         ({"tags": {"Größe": "a", "GRÖSSE": "b", "größe": "c"}}, 'tags names one tag 2 times'),
-        ({"tags": {"note": "one\ntwo"}}, 'tags.note takes text of one line, without control characters, not "one\\ntwo"'),
+        ({"tags": {"note": "one\ntwo"}}, 'tags.note takes text of one line, without control or invisible characters, not "one\\ntwo"'),
         ({"tags": {"note": "\x1b[31m"}}, "tags.note takes text of one line"),
         ({"tags": {"note": "x" * 257}}, "tags.note takes at most 256 characters, not 257"),
         ({"tags": {f"t{n}": "" for n in range(31)}}, "tags takes at most 30 entries, not 31"),
