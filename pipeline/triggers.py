@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import structlog
 
 from pipeline import engine, promotion, retention
-from pipeline.access import ANYBODY, ROUTES, of_queue
+from pipeline.access import ANYBODY, ROUTES, Role, of_queue, of_timer
 from pipeline.amendments import judge_version
 from pipeline.announce import reject
 from pipeline.cloud.faults import NotFound
@@ -39,8 +39,12 @@ def upload_event(message: bytes) -> None:
 
 def publish_request(message: bytes) -> None:
     """A message of queue `publish-requests`."""
+    ctx, sender = context(), of_queue("publish-requests")
     try:
-        offered = take_request(context(), read_request(context(), read_json(message)))
+        request = read_request(ctx, read_json(message))
+        with ctx.audit.change(sender, "publish", f"image {request.image}") as deed:
+            offered = take_request(ctx, request)
+            deed.runs = [offered.run.id]
     except (Unreadable, InvalidRequest, RequestConflict) as fault:
         reject(context(), "publish-requests", message, str(fault))
     else:
@@ -49,10 +53,12 @@ def publish_request(message: bytes) -> None:
 
 def verdict(message: bytes, message_id: str) -> None:
     """A message of queue `verdicts`; delivered again, it is the same verdict."""
+    ctx, sender = context(), of_queue("verdicts")
     try:
-        run = judge_version(
-            context(), parse_verdict(read_json(message)), of_queue("verdicts"), f"verdicts/{message_id}"
-        )
+        said = parse_verdict(read_json(message))
+        with ctx.audit.change(sender, "verdict", f"image {said.image} version {said.version}") as deed:
+            run = judge_version(ctx, said, sender, f"verdicts/{message_id}")
+            deed.runs = [run.id] if run else []
     except (Unreadable, InvalidRequest, NotFound) as fault:
         reject(context(), "verdicts", message, str(fault))
     else:
@@ -71,9 +77,11 @@ def http(
 
     def call() -> tuple[Context, Call]:
         ctx = context()
-        told = {name.lower(): value for name, value in headers.items()}
-        caller = caller_of(ctx.entra, ctx.settings.api_key_roles, told, query) if ROUTES.get(route, 1) else ANYBODY
-        asked = {name: value for name, value in query.items() if name != "code"}  # code is the key
+        if ROUTES.get(route, Role.OPERATOR) is None:
+            caller = ANYBODY
+        else:
+            caller = caller_of(ctx.entra, ctx.settings.api_key_roles, headers, query)
+        asked = {name: value for name, value in query.items() if name.lower() != "code"}  # code is the key
         return ctx, Call(base, caller, parameters, asked, body)
 
     return answer(route, call, HANDLERS)
@@ -103,7 +111,9 @@ def promote_now(*, past_due: bool) -> None:
     """The promotion's timer. A night that was missed is caught up once: what is ripe stays ripe."""
     _say_if_late("promotion", past_due=past_due)
     ctx = context()
-    done = promotion.promote_all(ctx, ctx.catalog.promotions)
+    with ctx.audit.change(of_timer("promote"), "promote", "image *") as deed:
+        done = promotion.promote_all(ctx, ctx.catalog.promotions)
+        deed.runs = [one.run.id for one in done if one.run]
     structlog.get_logger().info(
         "promoted",
         rules=len(done),
@@ -124,7 +134,9 @@ def retire_now(*, past_due: bool) -> None:
             orphans=[orphan.name for orphan in one.orphans],
             vhds=[f"{container}/{name}" for container, name, _ in one.vhds],
         )
-        retention.retire(ctx, one)
+        if one.doomed or one.orphans or one.vhds:
+            with ctx.audit.change(of_timer("retire"), "retention", f"image {one.image}") as deed:
+                deed.outcome = retention.in_words(retention.retire(ctx, one))
 
 
 def sweep_now(*, past_due: bool) -> None:

@@ -19,13 +19,14 @@ _ROLES = {role.value.capitalize(): role for role in Role}
 def caller_of(
     entra: Entra | None, key_roles: frozenset[Role], headers: Mapping[str, str], query: Mapping[str, str]
 ) -> Caller:
-    """Who calls. `headers` have names in lower case.
+    """Who calls.
 
     No header says who it is but the token and the key: any other may be anybody's word.
 
     Raises NotSignedIn where there is nobody, NotAllowed for a key that is not accepted, Unavailable where Entra cannot
     be asked.
     """
+    headers, query = _lower(headers), _lower(query)
     address = _address(headers)
     if entra is None:
         return _of_key(key_roles, headers, query, address)
@@ -37,6 +38,10 @@ def caller_of(
     except BadToken as fault:
         raise NotSignedIn(f"the token is refused: {fault}") from fault
     return _of_claims(claims, address)
+
+
+def _lower(named: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower(): value for name, value in named.items()}
 
 
 def _of_claims(claims: Mapping[str, Any], address: str) -> Caller:

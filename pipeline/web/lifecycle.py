@@ -105,6 +105,16 @@ def reinstatement(ctx: Context, call: Call) -> Answer:
         return _amending(ctx, call, deed, run)
 
 
+def number_release(ctx: Context, call: Call) -> Answer:
+    """POST /images/{image}/versions/{version}/number-release"""
+    from pipeline.numbers import release_number  # type: ignore[import-not-found, unused-ignore]
+
+    given, named = parse_body(ReasonRequest, call), _named(call)
+    with _changing(ctx, call, "number-release"):
+        release_number(ctx, **named, why=given.why)
+    return Answer(200, named)
+
+
 def rollback(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/rollback"""
     given = parse_body(RollbackRequest, call)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipeline.access import OWN_RUNS_ONLY, ROUTES
 from pipeline.replication import RegionState
 from pipeline.requests import Finding, PublishRequest
 from pipeline.runs import Purpose, Stage
@@ -15,6 +16,7 @@ from pipeline.web import lifecycle
 NEXT = r"^[0-9]{17}\|[a-z0-9-]{1,80}$"
 """The form of what leads from one page of runs to the next."""
 _TEXT = {"type": "string"}
+_TEXT_GIVEN = {"type": "string", "minLength": 1, "maxLength": 200}
 _MAYBE_TEXT = {"type": ["string", "null"]}
 _TIME = {"type": "string", "format": "date-time"}
 _MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
@@ -23,6 +25,7 @@ _BODIES: list[type[BaseModel]] = [
     Finding, lifecycle.ApprovalRequest, lifecycle.WithdrawalRequest, lifecycle.ReasonRequest,
     lifecycle.RollbackRequest, lifecycle.PromotionRequest, lifecycle.RetentionRequest,
 ]  # fmt: skip
+_OWN_RUNS = "A publisher may for runs it asked for, an operator for all."
 _RUN_STATES = [stage.value for stage in Stage]
 
 
@@ -37,10 +40,16 @@ def document(base: str) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": base}],
-        "security": [{"header": []}, {"query": []}],
-        "paths": _paths(),
+        "security": [{"token": []}, {"header": []}, {"query": []}],
+        "paths": _with_roles(_paths()),
         "components": {
             "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": "JWT",
+                    "description": "Where callers sign in: a token of Entra's with an app role. There is no key then.",
+                },
                 "header": {"type": "apiKey", "in": "header", "name": "x-functions-key"},
                 "query": {"type": "apiKey", "in": "query", "name": "code"},
             },
@@ -72,12 +81,7 @@ def _paths() -> dict[str, Any]:
                 parameters=[
                     _parameter("image", "query", _IMAGE, "Only runs of this image."),
                     _parameter("state", "query", {"enum": [*_RUN_STATES, "live", "ended"]}, "Only runs in this state."),
-                    _parameter("since", "query", _TIME, "Only runs created then or later."),
-                    _parameter("until", "query", _TIME, "Only runs created before then."),
-                    _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 200}, "Runs a page."),
-                    _parameter(
-                        "next", "query", {"type": "string", "pattern": NEXT}, "What the page before this one gave."
-                    ),
+                    *_page("run"),
                 ],
             )
         },
@@ -122,13 +126,28 @@ def _paths() -> dict[str, Any]:
             )
         },
         **_lifecycle_paths(),
-        "/openapi.json": {
-            "get": {
-                **_operation("describe", "This description.", {"200": {"description": "OpenAPI 3.1."}}),
-                "security": [],
-            }
+        "/audit": {
+            "get": _operation(
+                "showAudit",
+                "Who changed what, newest first, a page at a time.",
+                {"200": _answer("A page of changes.", "Audit"), **_errors(400)},
+                parameters=[
+                    _parameter("who", "query", _TEXT_GIVEN, "Only changes by this caller: an object id, key:ROLE, …"),
+                    *_page("change"),
+                ],
+            )
         },
+        "/openapi.json": {"get": _operation("describe", "This description.", {"200": {"description": "OpenAPI 3.1."}})},
     }
+
+
+def _page(what: str) -> list[dict[str, Any]]:
+    return [
+        _parameter("since", "query", _TIME, f"Only {what}s of then or later."),
+        _parameter("until", "query", _TIME, f"Only {what}s of before then."),
+        _parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 200}, f"How many {what}s a page."),
+        _parameter("next", "query", {"type": "string", "pattern": NEXT}, "What the page before this one gave."),
+    ]
 
 
 def _lifecycle_paths() -> dict[str, Any]:
@@ -155,6 +174,15 @@ def _lifecycle_paths() -> dict[str, Any]:
             "withdraw", "Take a version out of latest in every region.", lifecycle.WithdrawalRequest
         ),
         f"{of_version}/reinstatement": amend("reinstate", "Undo a withdrawal.", lifecycle.ReasonRequest),
+        f"{of_version}/number-release": {
+            "post": _operation(
+                "releaseNumber",
+                "Let the number of a version that the gallery does not hold bind no more; nothing else gets it.",
+                {"200": _answer("The number.", "ReleasedNumber"), **_errors(400, 404, 409)},
+                parameters=[image, version],
+                requestBody=_takes(lifecycle.ReasonRequest),
+            )
+        },
         "/images/{image}/rollback": {
             "post": _operation(
                 "rollBack",
@@ -200,13 +228,24 @@ def _takes(body: type[BaseModel]) -> dict[str, Any]:
 
 
 def _operation(name: str, summary: str, answers: dict[str, Any], **rest: Any) -> dict[str, Any]:
-    always = {"401": {"description": "No key, or another."}} if name != "describe" else {}
-    return {
-        "operationId": name,
-        "summary": summary,
-        "responses": {**answers, **always, **_errors(500, 502, 503)},
-        **rest,
-    }
+    return {"operationId": name, "summary": summary, "responses": {**answers, **_errors(500, 502, 503)}, **rest}
+
+
+def _with_roles(paths: dict[str, Any]) -> dict[str, Any]:
+    """Each operation with the role that it wants, and what is answered to whoever lacks it."""
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            if role := ROUTES[f"{method.upper()} {path}"]:
+                own = f" {_OWN_RUNS}" if f"{method.upper()} {path}" in OWN_RUNS_ONLY else ""
+                operation["description"] = f"Takes the role {role}.{own}"
+                operation["x-gallerist-role"] = role.value
+                operation["responses"] |= {
+                    "401": {"description": "No key or token, or none that is good."},
+                    **_errors(403),
+                }
+            else:
+                operation["security"] = []
+    return paths
 
 
 def _parameter(name: str, where: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
@@ -224,6 +263,7 @@ def _answer(description: str, schema: str, **headers: Any) -> dict[str, Any]:
 def _errors(*statuses: int) -> dict[str, Any]:
     said = {
         400: "A field is wrong; each is named.",
+        403: "The caller lacks the role, or is not among those who may; the message says which.",
         404: "There is none of that name.",
         409: "It contradicts what is.",
         500: "A fault of Gallerist's own; its log has it.",
@@ -293,6 +333,10 @@ def _schemas() -> dict[str, Any]:
     }
     fault = _object({"field": _TEXT, "message": _TEXT})
     error = {"code": _TEXT, "message": _TEXT}
+    entry = {
+        "at": _TIME, "who": _TEXT, "name": _TEXT, "action": _TEXT, "on": _TEXT, "from": _MAYBE_TEXT, "outcome": _TEXT,
+        "runs": _list(_TEXT),
+    }  # fmt: skip
     begun = {"$ref": "#/components/schemas/Accepted"}
     hold = _object({"why": _TEXT, "by": _TEXT, "at": _TIME}) | {"type": ["object", "null"]}
     promotion = {
@@ -336,6 +380,8 @@ def _schemas() -> dict[str, Any]:
         "Accepted": _object({"run": _TEXT, "image": _TEXT, "state": state, "url": _TEXT}),
         "Images": _object({"images": _list(_object(image))}),
         "Versions": _object({"image": _TEXT, "versions": _list(_object(version))}),
+        "Audit": _object({"audit": _list(_object(entry)), "next": _MAYBE_TEXT}),
+        "ReleasedNumber": _object({"image": _TEXT, "version": _TEXT}),
         "Error": _object(
             {"error": {"type": "object", "properties": error | {"details": _list(fault)}, "required": list(error)}}
         ),

@@ -17,6 +17,7 @@ HANDLERS: dict[str, Handler] = {
     "POST /images/{image}/versions/{version}/approval": lifecycle.approval,
     "POST /images/{image}/versions/{version}/withdrawal": lifecycle.withdrawal,
     "POST /images/{image}/versions/{version}/reinstatement": lifecycle.reinstatement,
+    "POST /images/{image}/versions/{version}/number-release": lifecycle.number_release,
     "POST /images/{image}/rollback": lifecycle.rollback,
     "GET /promotions": lifecycle.promotions,
     "POST /promotions": lifecycle.promote,
