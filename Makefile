@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
 CHECKOV := .venv-checkov
+SECURITY := .venv-security
 KQL := infra/kql/node_modules/@kusto/language-service-next/package.json
 PY := $(VENV)/bin/python
 AZURITE := sandbox/node_modules/azurite/package.json
@@ -54,7 +55,7 @@ venv:
 $(AZURITE): sandbox/package-lock.json
 	@command -v npm >/dev/null || { echo "missing: npm, with Node.js 20 or newer (Azurite, the storage of the sandbox, runs on it)" >&2; exit 1; }
 	@node -e 'process.exit(parseInt(process.versions.node) >= 20 ? 0 : 1)' 2>/dev/null || { echo "missing: Node.js 20 or newer (found: $$(node --version 2>/dev/null || echo none))" >&2; exit 1; }
-	@cd sandbox && npm ci --silent --no-audit --no-fund
+	@cd sandbox && npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 .PHONY: demo
@@ -74,7 +75,7 @@ fuzz: setup ## Hold 10,000 examples of each kind against the readers of what com
 	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-10000} $(PY) -m pytest tests/fuzz -n 2 --dist worksteal $(ARGS)
 
 .PHONY: check
-check: setup infra-check ## Lint, format, types and infra
+check: setup infra-check security-check ## Lint, format, types, infra, and what is known against what is locked
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
@@ -85,8 +86,14 @@ $(CHECKOV)/.installed: infra/requirements-checkov.txt
 	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements-checkov.txt
 	@touch $@
 
+# Likewise, for what it holds is no part of what it looks at. zizmor comes later: not every machine has a wheel of it.
+$(SECURITY)/.installed: infra/requirements-pip-audit.txt infra/requirements-zizmor.txt
+	@python="$$($(FIND_PYTHON))" && "$$python" -m venv --clear $(SECURITY)
+	@$(SECURITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r infra/requirements-pip-audit.txt
+	@touch $@
+
 $(KQL): infra/kql/package-lock.json
-	@cd infra/kql && npm ci --silent --no-audit --no-fund
+	@cd infra/kql && npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 .PHONY: infra-check
@@ -97,6 +104,18 @@ infra-check: setup $(CHECKOV)/.installed $(KQL) ## Check infra/: Bicep by its co
 	@$(PY) -m tests.infra.snapshots $(CHECKOV)/templates
 	@$(CHECKOV)/bin/checkov -d $(CHECKOV)/templates --framework arm --config-file infra/checkov.yaml --compact --quiet --skip-download > $(CHECKOV)/found 2>/dev/null; \
 	status=$$?; cat $(CHECKOV)/found; test $$status = 0 && grep -q "^Passed checks" $(CHECKOV)/found && ! grep -q "Parsing errors" $(CHECKOV)/found
+
+.PHONY: security-check
+security-check: $(SECURITY)/.installed ## Ask the index for vulnerabilities of what is locked, where it answers; scan the workflows, where zizmor installs
+	@$(SECURITY)/bin/python infra/audit.py requirements.txt requirements-dev.txt requirements-cli.txt
+	@[ -x $(SECURITY)/bin/zizmor ] || \
+	  said="$$($(SECURITY)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes -r infra/requirements-zizmor.txt 2>&1)" || \
+	  grep -q "No matching distribution" <<< "$$said" || { echo "$$said" >&2; exit 1; }
+	@if [ -x $(SECURITY)/bin/zizmor ]; then \
+	  $(SECURITY)/bin/zizmor --offline --persona pedantic --quiet .; \
+	else \
+	  echo "the workflows were not scanned: pip finds no zizmor for this machine"; \
+	fi
 
 .PHONY: snapshots
 snapshots: setup ## Evaluate the deployment anew into infra/snapshots (takes the Bicep compiler: BICEP, bicep, az bicep)
@@ -112,11 +131,14 @@ package: venv ## Make the packages that are deployed, for where the app runs, an
 	@$(PY) -m sandbox.deployed
 
 .PHONY: lock
-lock: ## Resolve anew: requirements-dev.txt for every Python that is supported, requirements.txt of it for the function app's
+lock: ## Resolve anew: requirements-dev.txt for every Python that is supported, requirements-cli.txt of it, and requirements.txt for the function app's
 	@uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -o requirements-dev.txt
 	@uv pip compile pyproject.toml --python-version $$($(PY) infra/package.py --python-version) --python-platform x86_64-manylinux_2_28 --generate-hashes --no-header --no-emit-index-url --quiet -c requirements-dev.txt -o requirements.txt
-	@uv pip compile infra/checkov.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -o infra/requirements-checkov.txt
+	@uv pip compile pyproject.toml --extra cli --group build --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -c requirements-dev.txt -o requirements-cli.txt
+	@for tool in checkov pip-audit zizmor; do \
+	  uv pip compile infra/$$tool.in --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet -o infra/requirements-$$tool.txt || exit 1; \
+	done
 
 .PHONY: clean
 clean: ## Remove what setup, sandbox and tests left
-	@rm -rf $(VENV) $(CHECKOV) infra/kql/node_modules sandbox/node_modules .python_packages .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf $(VENV) $(CHECKOV) $(SECURITY) .ci/node_modules infra/kql/node_modules sandbox/node_modules .python_packages .sandbox .pytest_cache .mypy_cache .ruff_cache .hypothesis
