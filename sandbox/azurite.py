@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from sandbox.guard import own_file, own_folder
 from sandbox.ports import listen
 from sandbox.tls import Certificates
 
@@ -50,7 +51,7 @@ def start(folder: Path, sockets: Sockets, certificates: Certificates, log: Path)
     """
     if not MAIN.exists():
         raise FileNotFoundError("Azurite is not installed: run `make setup`")
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder)
     blob, queue, table = sockets.ports
     descriptors = {blob: sockets.blob.fileno(), queue: sockets.queue.fileno(), table: sockets.table.fileno()}
     command = [
@@ -61,10 +62,10 @@ def start(folder: Path, sockets: Sockets, certificates: Certificates, log: Path)
         "--tableHost", "127.0.0.1", "--tablePort", str(table),
         "--skipApiVersionCheck", "--disableTelemetry",
     ]  # fmt: skip
-    with log.open("ab") as out, sockets.blob, sockets.queue, sockets.table:
+    with own_file(log).open("ab") as out, sockets.blob, sockets.queue, sockets.table:
         return subprocess.Popen(
             command, env={**os.environ, "AZURITE_SOCKETS": json.dumps(descriptors)}, pass_fds=descriptors.values(),
-            stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+            stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True, umask=0o077,
         )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox.guard import own_file, own_folder
+
 STORAGE = ("https://storage.azure.com", "https://storage.azure.com/")
 RESOURCE_MANAGER = (
     "https://management.core.windows.net/",
@@ -68,11 +70,9 @@ class Identity:
     def __init__(
         self, folder: Path, authority: str = "https://login.microsoftonline.com", roles: Sequence[str] = ()
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "identity.json"
+        path = own_folder(folder) / "identity.json"
         if not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(json.dumps(_new_identity()))
+            own_file(path).write_text(json.dumps(_new_identity()))
         kept: dict[str, str] = json.loads(path.read_text())
         self.header = kept["header"]
         self.tenant_id = kept["tenant_id"]

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
+from sandbox.guard import own_file, own_folder
 from sandbox.host.keys import Keys
 
 
@@ -47,7 +48,7 @@ def configure_az(folder: Path, arm: str, tenant_id: str, subscriptions: Iterable
 
     The first of `subscriptions`, which are ids, is the one that commands work in. Settings that are there stay.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder)
     storage_and_management = "https://management.core.windows.net/"
     cloud = {
         "endpoint_resource_manager": arm,
@@ -80,6 +81,5 @@ def configure_az(folder: Path, arm: str, tenant_id: str, subscriptions: Iterable
 def write(path: Path, text: str) -> None:
     """Whole or not at all, and for this user's eyes: what is written holds secrets."""
     draft = path.with_suffix(".draft")
-    draft.touch(mode=0o600)
-    draft.write_text(text, encoding="utf-8")
+    own_file(draft).write_text(text, encoding="utf-8")
     draft.rename(path)

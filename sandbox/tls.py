@@ -9,6 +9,8 @@ from pathlib import Path
 import certifi
 import trustme
 
+from sandbox.guard import own_file, own_folder
+
 
 @dataclass(frozen=True)
 class Certificates:
@@ -28,15 +30,16 @@ def certificates(folder: Path, *, public: bool = True) -> Certificates:
     made = Certificates(folder / "ca-bundle.pem", folder / "server.pem", folder / "server.key")
     if all(path.exists() for path in (made.ca_bundle, made.server_cert, made.server_key)):
         return made
-    folder.mkdir(parents=True, exist_ok=True)
+    own_folder(folder)
     authority = trustme.CA(organization_name="Gallerist sandbox")
     server = authority.issue_cert("127.0.0.1", "localhost", "::1")
-    made.server_key.touch(mode=0o600)
-    server.private_key_pem.write_to_path(str(made.server_key))
+    server.private_key_pem.write_to_path(str(own_file(made.server_key)))
     made.server_cert.unlink(missing_ok=True)
+    own_file(made.server_cert)
     for part in server.cert_chain_pems:
         part.write_to_path(str(made.server_cert), append=True)
     made.ca_bundle.unlink(missing_ok=True)
+    own_file(made.ca_bundle)
     if public:
         shutil.copyfile(certifi.where(), made.ca_bundle)
     authority.cert_pem.write_to_path(str(made.ca_bundle), append=True)

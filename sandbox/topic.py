@@ -9,13 +9,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox.guard import Guard
 from sandbox.identity import EVENT_GRID, Identity, InvalidToken
 
 _NEEDED = ("id", "source", "specversion", "type")
 
 
-def create_topic(identity: Identity) -> Starlette:
-    """The topic's app. `POST /api/events` tells, with a token for Event Grid; `GET /events` shows."""
+def create_topic(identity: Identity, guard: Guard) -> Starlette:
+    """The topic's app. `POST /api/events` tells, with a token for Event Grid; `GET /events` shows those whom `guard`
+    lets through what was told."""
     told: list[dict[str, Any]] = []
 
     async def tell(request: Request) -> Response:
@@ -35,7 +37,7 @@ def create_topic(identity: Identity) -> Starlette:
     async def show(_: Request) -> Response:
         return JSONResponse(told)
 
-    return Starlette(routes=[Route("/api/events", tell, methods=["POST"]), Route("/events", show)])
+    return Starlette(routes=[Route("/api/events", tell, methods=["POST"]), Route("/events", guard.around(show))])
 
 
 def _refused(status: int, code: str, message: str) -> Response:

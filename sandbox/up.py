@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from pipeline.catalog import Catalog, load_catalog
 from sandbox import azurite, shell
 from sandbox.arm import StorageBlobs, create_app
 from sandbox.eventgrid import EventGrid, to_queue, to_webhook
+from sandbox.guard import Guard, own_file, own_folder
 from sandbox.host.keys import Keys
 from sandbox.identity import Identity
 from sandbox.ports import listen
@@ -106,8 +108,10 @@ class Sandbox:
 
     def start(self) -> None:
         """Start everything, in the order of need. Raises SandboxError."""
-        folder = self.options.state_dir.resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder = own_folder(self.options.state_dir.resolve())
+        except PermissionError as error:
+            raise SandboxError(str(error)) from error
         for stale in ("endpoints.json", "env"):
             (folder / stale).unlink(missing_ok=True)
         sockets = _listen(self.options.port_base)
@@ -131,13 +135,16 @@ class Sandbox:
             folder / "azurite.log",
         )
         self._stops.append(lambda: _end(storage))
+        token = secrets.token_urlsafe(32)
+        guard = Guard(token)
         blobs = StorageBlobs(self.endpoints["blob"], VHD_ACCOUNT, identity.credential(), trusted.ca_bundle)
         arm = create_app(
             state_dir=folder / "arm",
             time_scale=self.options.time_scale,
             identity=identity,
             blobs=blobs,
-            beside=[Mount("/topic", create_topic(identity)), Mount("/entra", identity.entra())],
+            guard=guard,
+            beside=[Mount("/topic", create_topic(identity, guard)), Mount("/entra", identity.entra())],
         )
         self._serve(arm, sockets["arm"], trusted)
         self._serve(identity.app(), sockets["identity"])
@@ -165,7 +172,8 @@ class Sandbox:
             folder / "az", self.endpoints["arm"], identity.tenant_id, [found.split("/")[2] for found in subscriptions]
         )
         audience = identity.api_audience if self.options.sign_in else None
-        shell.write_env(folder / "env", self.env | shell.clients(folder, self.endpoints, audience))
+        clients = shell.clients(folder, self.endpoints, audience) | {"SANDBOX_TOKEN": token}
+        shell.write_env(folder / "env", self.env | clients)
         shell.write(folder / "endpoints.json", json.dumps(self.endpoints, indent=2) + "\n")
 
     def stop(self) -> None:
@@ -285,11 +293,11 @@ class Sandbox:
             "--app-dir", str(self.options.app_dir), "--fd", str(functions.fileno()),
             "--time-scale", str(self.options.time_scale),
         ]  # fmt: skip
-        with (folder / f"host-{number}.log").open("ab") as log:
+        with own_file(folder / f"host-{number}.log").open("ab") as log:
             out: IO[bytes] | None = log if self.options.quiet else None
             return subprocess.Popen(
                 command, cwd=ROOT, env={**os.environ, **self.env}, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-                pass_fds=[functions.fileno()], start_new_session=True,
+                pass_fds=[functions.fileno()], start_new_session=True, umask=0o077,
             )  # fmt: skip
 
     def _end_hosts(self) -> None:

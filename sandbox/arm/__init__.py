@@ -22,6 +22,7 @@ from sandbox.arm.rate_limits import RateLimits, ThrottlingRule
 from sandbox.arm.resource_id import ResourceId
 from sandbox.arm.store import Store
 from sandbox.arm.subscriptions import Subscriptions
+from sandbox.guard import Guard
 from sandbox.identity import Identity
 
 __all__ = ["BlobSource", "StorageBlobs", "create_app"]
@@ -33,11 +34,13 @@ def create_app(
     time_scale: float,
     identity: Identity,
     blobs: BlobSource,
+    guard: Guard,
     beside: Sequence[BaseRoute] = (),
 ) -> Starlette:
     """The ARM endpoint, with what is to be found `beside` it, to be served by uvicorn over TLS.
 
-    Its answers bear their own Date, which is the emulated one: uvicorn must add none (`date_header=False`).
+    Its answers bear their own Date, which is the emulated one: uvicorn must add none (`date_header=False`). `guard`
+    says who may control it by who is connected: uvicorn must believe no header instead (`proxy_headers=False`).
 
     State is kept in `state_dir` and outlives a restart, with the time that was moved on; faults, replication rules and
     the request log do not. Everything emulated runs `time_scale` times faster than Azure. Raises ValueError for a scale
@@ -69,6 +72,7 @@ def create_app(
     gateway = Gateway(clock, identity, subscriptions, compute, locks, limits, denials.rules)
     arm = log.around(faults.around(gateway.app))
     routes = control.routes(
+        guard,
         requests=log,
         faults=faults,
         replication=replications,

@@ -30,6 +30,7 @@ from sandbox.arm.clock import Clock, timestamp
 from sandbox.arm.compute import PAGE_SIZE
 from sandbox.arm.operation_urls import legible
 from sandbox.arm.replication import RegionRule
+from sandbox.guard import Guard
 
 LOG_LENGTH = 100_000
 _FURTHEST = 1_000 * 365 * 86_400.0  # seconds; dates end with the year 9999
@@ -378,10 +379,10 @@ class Endpoint(Protocol):
         """Answer GET, POST and DELETE."""
 
 
-def routes(**controls: Endpoint) -> list[Route]:
-    """The control endpoints, under `/sandbox`. They ask for no token: the sandbox listens on loopback alone."""
+def routes(guard: Guard, **controls: Endpoint) -> list[Route]:
+    """The control endpoints, under `/sandbox`, for those whom `guard` lets through."""
     return [
-        Route(f"/sandbox/{name}", control.endpoint, methods=["GET", "POST", "DELETE"])
+        Route(f"/sandbox/{name}", guard.around(control.endpoint), methods=["GET", "POST", "DELETE"])
         for name, control in controls.items()
     ]
 

@@ -9,15 +9,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sandbox.arm.resource import Lock, Operation, Resource
+from sandbox.guard import own_file, own_folder
 
 
 class Store:
     """Resources and locks by the lower-cased id, operations by name. Safe to use from many threads, one at a time."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
-        self._connection = sqlite3.connect(folder / "arm.sqlite3", check_same_thread=False, isolation_level=None)
+        self._connection = sqlite3.connect(
+            own_file(own_folder(folder) / "arm.sqlite3"), check_same_thread=False, isolation_level=None
+        )
         # The state is only as good as the sandbox's own life: a power cut may take the last second with it.
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=OFF")

@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from pipeline.access import Role
+from sandbox.guard import own_folder
 
 
 class Keys(BaseModel):
@@ -29,7 +30,7 @@ class Keys(BaseModel):
         """The keys in `host-keys.json` of `state_dir`; the first instance to come makes them."""
         path = state_dir / "host-keys.json"
         if not path.exists():
-            state_dir.mkdir(parents=True, exist_ok=True)
+            own_folder(state_dir)
             # mkstemp gives mode 0600; a link appears whole and once, however many instances start at a time.
             handle, draft = tempfile.mkstemp(dir=state_dir)
             with os.fdopen(handle, "w") as file:

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 
 from sandbox import azurite, tls
 from sandbox.arm import StorageBlobs, create_app
+from sandbox.guard import Guard
 from sandbox.identity import Identity
 from sandbox.ports import listen
 
@@ -46,6 +47,7 @@ def serving(app: ASGIApp, certificates: tls.Certificates) -> Iterator[str]:
         log_level="error",
         server_header=False,
         date_header=False,
+        proxy_headers=False,
         ssl_certfile=str(certificates.server_cert),
         ssl_keyfile=str(certificates.server_key),
         # Clients keep their connections open, and TLS waits for them to say goodbye
@@ -244,7 +246,9 @@ def version_body(source_id: str | None = None, *regions: Any, **publishing: Any)
 def running_arm(
     state_dir: Path, time_scale: float, identity: Identity, storage: Storage, certificates: tls.Certificates
 ) -> Iterator[Arm]:
-    app = create_app(state_dir=state_dir, time_scale=time_scale, identity=identity, blobs=storage.source)
+    app = create_app(
+        state_dir=state_dir, time_scale=time_scale, identity=identity, blobs=storage.source, guard=Guard("token")
+    )
     with serving(app, certificates) as url:
         arm = Arm(url, identity, certificates)
         arm.put_group()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -31,10 +32,12 @@ SERVICES = {"blob", "queue", "table", "arm", "identity", "functions", "ca_bundle
 
 
 @contextmanager
-def up(state_dir: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+def up(state_dir: Path, *options: str, umask: int = -1) -> Iterator[subprocess.Popen[str]]:
     """A sandbox as a person starts it."""
     command = [sys.executable, "-m", "sandbox", "up", "--state-dir", str(state_dir), *options]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, umask=umask
+    ) as process:
         try:
             yield process
         finally:
@@ -58,16 +61,22 @@ def children(pid: int) -> set[int]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_where_everything_is_and_a_signal_ends_it_all(tmp_path: Path, number: signal.Signals) -> None:
-    with up(tmp_path, "--port-base", "0", "--instances", "2") as process:
+    tmp_path.chmod(0o755)
+    with up(tmp_path, "--port-base", "0", "--instances", "2", umask=0) as process:
         endpoints = ready(tmp_path, process)
         assert endpoints.keys() == SERVICES
         env = read_env(tmp_path / "env")
         assert env["Storage__blobServiceUri"] == endpoints["blob"]
         assert env["REQUESTS_CA_BUNDLE"] == endpoints["ca_bundle"]
-        assert stat.S_IMODE((tmp_path / "env").stat().st_mode) == 0o600
+        for path in [tmp_path, *tmp_path.rglob("*")]:
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, f"{path} is for its owner's eyes"
         assert httpx.get(endpoints["functions"] + "/admin/host/status").json()["state"] == "Running"
         trust = ssl.create_default_context(cafile=endpoints["ca_bundle"])
         assert len(trust.get_ca_certs()) > 100, "the rest of the world is trusted too"
+        page, token = {"Origin": "https://example.com"}, {"Authorization": f"Bearer {env['SANDBOX_TOKEN']}"}
+        for path in ("/sandbox/clock", "/topic/events"):
+            assert httpx.get(endpoints["arm"] + path, verify=trust, headers=page | token).status_code == 200
+            assert httpx.get(endpoints["arm"] + path, verify=trust, headers=page).status_code == 401
         for path in ("/sandbox/clock", "/topic/events", "/subscriptions"):
             assert len(httpx.get(endpoints["arm"] + path, verify=trust).headers.get_list("Date")) == 1, path
         started = children(process.pid)
@@ -78,6 +87,16 @@ def test_it_says_where_everything_is_and_a_signal_ends_it_all(tmp_path: Path, nu
         for name in SERVICES - {"ca_bundle"}:
             with pytest.raises(OSError, match="refused"):
                 socket.create_connection(("127.0.0.1", httpx.URL(endpoints[name]).port), timeout=2)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder to another user")
+def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65534, -1)
+    with (
+        pytest.raises(SandboxError, match="belongs to another user: give another --state-dir"),
+        Sandbox(Options(state_dir=tmp_path, host=False)),
+    ):
+        pass
 
 
 def test_a_port_in_use_is_said_by_name(tmp_path: Path) -> None:
