@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from hashlib import sha256
 from typing import Any
 
 import structlog
 
+from pipeline.addresses import without_queries
 from pipeline.cloud.faults import CloudFault, Unavailable
 from pipeline.context import Context
+from pipeline.events import legible
 from pipeline.runs import Purpose, Run, Stage, now
 
 REJECTED = "rejected"
@@ -64,16 +65,18 @@ def _described(ctx: Context, run: Run, stage: Stage) -> dict[str, Any]:
 
 
 def reject(ctx: Context, queue: str, message: bytes, reason: str) -> None:
-    """Keep a message that cannot be taken, whole, and tell of it. The same message is kept once."""
-    try:
-        kept: dict[str, str] = {"message": message.decode()}
-    except UnicodeDecodeError:
-        kept = {"message_base64": base64.b64encode(message).decode()}
+    """Keep a message that cannot be taken, and tell of it. The same message is kept once.
+
+    What is kept, logged and told is without the queries of addresses: a SAS in one opens what it is for.
+    """
+    reason = without_queries(reason)
     at = now()
     digest = sha256(message).hexdigest()[:16]
     name = f"{queue}/{at:%Y-%m-%d}/{digest}.json"
     ctx.blobs.keep(
-        REJECTED, name, json.dumps({"queue": queue, "at": at.isoformat(), "reason": reason, **kept}, indent=2)
+        REJECTED,
+        name,
+        json.dumps({"queue": queue, "at": at.isoformat(), "reason": reason, "message": legible(message)}, indent=2),
     )
     _log.error("message_rejected", queue=queue, reason=reason, kept=f"{REJECTED}/{name}")
     data = {"queue": queue, "reason": reason, "kept": f"{REJECTED}/{name}"}

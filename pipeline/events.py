@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import codecs
 import json
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.addresses import without_queries
 from pipeline.validation import quoted
 
 BLOB_CREATED = "Microsoft.Storage.BlobCreated"
@@ -67,15 +69,55 @@ class _NoJson(Unreadable):
     """Text that is not JSON, and may be base64 of it."""
 
 
-def _text(message: bytes) -> str:
+def _encoding(message: bytes) -> str:
     # PowerShell writes UTF-16 and byte order marks; without a mark, the zeros of the first characters tell.
     marked = next((encoding for bom, encoding in _BOMS.items() if message.startswith(bom)), None)
-    encoding = marked or json.detect_encoding(message)
+    return marked or json.detect_encoding(message)
+
+
+def _text(message: bytes) -> str:
+    encoding = _encoding(message)
     try:
         return message.decode(encoding).strip()
     except UnicodeDecodeError as error:
         byte, name = f"0x{message[error.start]:02x}", encoding.removesuffix("-sig").upper()
         raise _NoJson(f"the byte {byte} at position {error.start + 1} is no {name}") from error
+
+
+def legible(message: bytes) -> str:
+    """A message as text that may be kept: without the queries of addresses, in base64 that it holds, too.
+
+    What is no text is written with backslashes. Base64 is left as it is where it hides no query.
+    """
+    encoding = _encoding(message)
+    return _without_queries(message.decode(encoding, errors="backslashreplace"), _LAYERS)
+
+
+_LAYERS = 3  # of base64 within each other
+_IN_BASE64 = re.compile(r"[A-Za-z0-9+/_-]{12,}+={0,2}")
+
+
+def _without_queries(text: str, layers: int) -> str:
+    clean = without_queries(text)
+    if not layers:
+        return clean
+    whole = "".join(clean.split())
+    if _IN_BASE64.fullmatch(whole):
+        return _decoded(whole, layers) or clean
+    return _IN_BASE64.sub(lambda found: _decoded(found[0], layers) or found[0], clean)
+
+
+def _decoded(encoded: str, layers: int) -> str | None:
+    """What is in base64, without its queries; None where it has none. What stands before it may be left out."""
+    plain = encoded.rstrip("=").replace("-", "+").replace("_", "/")
+    for skipped in range(4):
+        shifted = plain[skipped:]
+        shifted = shifted[: len(shifted) - (len(shifted) % 4 == 1)]
+        inner = base64.b64decode(shifted + "=" * (-len(shifted) % 4))
+        text = inner.decode(_encoding(inner), errors="backslashreplace")
+        if (clean := _without_queries(text, layers - 1)) != text:
+            return clean
+    return None
 
 
 def _base64(message: bytes) -> bytes | None:
@@ -168,14 +210,23 @@ def _check_size(found: Any) -> None:
         raise Unreadable(_TOO_DEEP)
 
 
-def read_blob_events(message: bytes) -> list[BlobCreated]:
-    """The BlobCreated events in a message: one event or a list, Event Grid schema or CloudEvents 1.0.
+def read_blob_events(message: bytes) -> tuple[list[BlobCreated], list[str]]:
+    """The BlobCreated events in a message, and what is wrong with others in it.
 
-    Events of other types are left out. Raises Unreadable.
+    It is one event or a list, Event Grid schema or CloudEvents 1.0. Events of other types are left out. Raises
+    Unreadable where the message is no JSON.
     """
     found = read_json(message)
-    events = found if isinstance(found, list) else [found]
-    return [event for event in map(_read_blob_event, events) if event]
+    if not isinstance(found, list):
+        event = _read_blob_event(found)
+        return [event] if event else [], []
+    events, faults = [], []
+    for n, one in enumerate(found):
+        try:
+            events.append(_read_blob_event(one))
+        except Unreadable as fault:
+            faults.append(f"event {n}: {fault}")
+    return [event for event in events if event], faults
 
 
 def _read_blob_event(event: Any) -> BlobCreated | None:

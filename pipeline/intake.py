@@ -14,7 +14,7 @@ from pipeline.addresses import query_fault
 from pipeline.catalog import NO_GROUP, Route
 from pipeline.cloud.faults import Denied, NotFound, Refused
 from pipeline.context import Context
-from pipeline.events import read_blob_events
+from pipeline.events import BlobCreated
 from pipeline.requests import MOST_OF_DISKS, MOST_TAGS, DataDisk, InvalidRequest, PublishRequest, parse_request
 from pipeline.runs import DataVhd, Overtaken, Run, Stage, now
 from pipeline.source import SourceKind
@@ -41,20 +41,14 @@ class Offered:
     again: bool = False
 
 
-def take_events(ctx: Context, message: bytes) -> list[Run]:
-    """Begin the runs that a message of blob events asks for. Returns those whose first step is due.
-
-    Raises Unreadable where the message is not of blob events.
-    """
-    begun: list[Run] = []
-    for event in read_blob_events(message):
-        located = ctx.blobs.locate(event.url)
-        fault = query_fault(event.url) if located else "is not in this storage account"
-        if located is None or fault:
-            _log.warning("upload_ignored", url=event.url.partition("?")[0], why=f"it {fault}")
-            continue
-        begun += take_upload(ctx, *located)
-    return begun
+def take_event(ctx: Context, event: BlobCreated) -> list[Run]:
+    """Begin the runs that a blob feeds, of which storage tells. Returns those whose first step is due."""
+    located = ctx.blobs.locate(event.url)
+    fault = query_fault(event.url) if located else "is not in this storage account"
+    if located is None or fault:
+        _log.warning("upload_ignored", url=event.url.partition("?")[0], why=f"it {fault}")
+        return []
+    return take_upload(ctx, *located)
 
 
 def take_upload(ctx: Context, container: str, name: str) -> list[Run]:
@@ -281,7 +275,7 @@ def _amend(ctx: Context, offered: Offered, asked: Run) -> Offered:
     """Let a run that has no number yet, and that no other request named, be what a request asks for."""
     while loaded := ctx.runs.load(offered.run.id):
         run, etag = loaded
-        early = run.stage in (Stage.AWAITING_UPLOAD, Stage.INSPECTING, Stage.IMAGING)
+        early = run.stage in (Stage.AWAITING_UPLOAD, Stage.QUEUED, Stage.INSPECTING, Stage.IMAGING)
         if not early or run.request_id or not (asked.wish or asked.tags or asked.request_id):
             return Offered(run, offered.due)
         run.wish, run.request_id, run.tags = asked.wish or run.wish, asked.request_id, _joint_tags(run, asked)

@@ -10,10 +10,10 @@ from pipeline import engine, promotion, retention
 from pipeline.access import ANYBODY, ROUTES, Role, of_queue, of_timer
 from pipeline.amendments import judge_version
 from pipeline.announce import reject
-from pipeline.cloud.faults import NotFound
+from pipeline.cloud.faults import CloudFault, Conflict, NotFound, Refused, Unavailable
 from pipeline.context import Context, context
-from pipeline.events import Unreadable, read_json, read_step
-from pipeline.intake import RequestConflict, read_request, take_events, take_request, take_upload
+from pipeline.events import Unreadable, read_blob_events, read_json, read_step
+from pipeline.intake import RequestConflict, read_request, take_event, take_request, take_upload
 from pipeline.logs import configure_logs
 from pipeline.requests import InvalidRequest, parse_verdict
 from pipeline.runs import Run
@@ -25,16 +25,30 @@ from pipeline.web.routes import HANDLERS
 configure_logs()
 
 _MAX_DEQUEUE_COUNT = 5  # host.json
+_NEVER = (Unreadable, InvalidRequest, RequestConflict, engine.NotNow, NotFound, Refused)
+"""What comes of a message however often it is tried. Unavailable and Conflict pass: the message comes again."""
 
 
 def upload_event(message: bytes) -> None:
-    """A message of queue `vhd-uploads`."""
+    """A message of queue `vhd-uploads`. An event that cannot be taken does not keep the others in it."""
+    begun: list[Run] = []
+    passing: CloudFault | None = None
     try:
-        begun = take_events(context(), message)
+        events, faults = read_blob_events(message)
     except Unreadable as fault:
-        reject(context(), "vhd-uploads", message, str(fault))
-    else:
-        _first_steps(begun)
+        events, faults = [], [str(fault)]
+    for event in events:
+        try:
+            begun += take_event(context(), event)
+        except (Unavailable, Conflict) as fault:
+            passing = passing or fault
+        except CloudFault as fault:
+            faults.append(f"{event.url}: {fault}")
+    _first_steps(begun)
+    if passing:
+        raise passing  # the message comes again; what was begun is begun once
+    if faults:
+        reject(context(), "vhd-uploads", message, "; ".join(faults))
 
 
 def publish_request(message: bytes) -> None:
@@ -45,7 +59,7 @@ def publish_request(message: bytes) -> None:
         with ctx.audit.change(sender, "publish", f"image {request.image}") as deed:
             offered = take_request(ctx, request)
             deed.runs = [offered.run.id]
-    except (Unreadable, InvalidRequest, RequestConflict) as fault:
+    except _NEVER as fault:
         reject(context(), "publish-requests", message, str(fault))
     else:
         _first_steps([offered.run] if offered.due else [])
@@ -59,7 +73,7 @@ def verdict(message: bytes, message_id: str) -> None:
         with ctx.audit.change(sender, "verdict", f"image {said.image} version {said.version}") as deed:
             run = judge_version(ctx, said, sender, f"verdicts/{message_id}")
             deed.runs = [run.id] if run else []
-    except (Unreadable, InvalidRequest, NotFound) as fault:
+    except _NEVER as fault:
         reject(context(), "verdicts", message, str(fault))
     else:
         _first_steps([run] if run else [])
@@ -99,12 +113,23 @@ def _first_steps(begun: list[Run]) -> None:
 
 def run_step(message: bytes) -> None:
     """A message of queue `run-steps`."""
-    engine.step(context(), *read_step(message))
+    if step := _step_in("run-steps", message):
+        engine.step(context(), *step)
 
 
 def poisoned_step(message: bytes) -> None:
     """A message of queue `run-steps-poison`."""
-    engine.fail_poisoned(context(), *read_step(message), tries=_MAX_DEQUEUE_COUNT)
+    if step := _step_in("run-steps-poison", message):
+        engine.fail_poisoned(context(), *step, tries=_MAX_DEQUEUE_COUNT)
+
+
+def _step_in(queue: str, message: bytes) -> tuple[str, int] | None:
+    """The step that a message names. One that names none is rejected: a queue of poison has none of its own."""
+    try:
+        return read_step(message)
+    except Unreadable as fault:
+        reject(context(), queue, message, str(fault))
+        return None
 
 
 def promote_now(*, past_due: bool) -> None:

@@ -10,14 +10,16 @@ from azure.storage.blob import BlobClient
 
 from pipeline import engine
 from pipeline.context import Context
-from pipeline.intake import take_events
+from pipeline.events import read_blob_events
+from pipeline.intake import take_event
 from pipeline.runs import TABLE, Run, read_record
 from tests.azure import Azure
 
 
 def tell(azure: Azure, ctx: Context, blob: BlobClient) -> Run | None:
     """Deliver the event of a blob; the run whose first step is due, if any."""
-    begun = take_events(ctx, azure.event(blob).encode())
+    ((event,), _) = read_blob_events(azure.event(blob).encode())
+    begun = take_event(ctx, event)
     return begun[0] if begun else None
 
 
