@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from pipeline.access import ROUTES
 from pipeline.cli.app import app as cli
 from tests.infra import code
 from tests.infra.snapshots import INFRA, ROOT, resources, roles
@@ -46,6 +47,12 @@ def test_the_functions_are_those_there_are() -> None:
     for name, trigger in code.functions().items():
         if at := trigger.get("queueName") or trigger.get("schedule"):
             assert re.search(rf"^\| `{name}` \| \w+ `{re.escape(at)}` \|$", DEPLOY, re.MULTILINE), name
+
+
+def test_the_readme_gives_each_route_its_role() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `((?:GET|POST) /[^`]*)` \| (\w+) \|", readme, re.MULTILINE))
+    assert told == {route: role.value if role else "anyone" for route, role in ROUTES.items()}
 
 
 def test_the_commands_are_those_there_are() -> None:
