@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 import struct
 import sys
 from collections.abc import Awaitable, Callable, Iterable
@@ -105,11 +106,16 @@ def _words(packed: bytes) -> str:
 
 
 def own_folder(path: Path) -> Path:
-    """Make `path`, or what is there, a folder that its owner alone can look into. Raises PermissionError where that is
-    another user."""
+    """Make `path`, or what is there, a folder that its owner alone can look into.
+
+    Raises PermissionError where that is another user, or the folder is for all, as /tmp is.
+    """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.stat().st_uid != os.geteuid():
+    found = path.stat()
+    if found.st_uid != os.geteuid():
         raise PermissionError(f"the folder {path} belongs to another user: give another --state-dir")
+    if found.st_mode & stat.S_ISVTX:
+        raise PermissionError(f"the folder {path} is for all users: give one below it as --state-dir")
     path.chmod(0o700)
     return path
 

@@ -99,6 +99,16 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_for_all_users_is_left_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with (
+        pytest.raises(SandboxError, match="is for all users: give one below it"),
+        Sandbox(Options(state_dir=tmp_path, host=False)),
+    ):
+        pass
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
+
+
 def test_a_port_in_use_is_said_by_name(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
