@@ -253,6 +253,23 @@ class Keep(_Entry):
     days: Annotated[int, Field(ge=1, le=_LONGEST.days)] | None = None
 
 
+class Limits(_Entry):
+    """How much of an image is made: `at_once`, runs at work; `a_day`, versions begun in a day of UTC.
+
+    What is over waits its turn. null: no limit.
+    """
+
+    at_once: Annotated[int, Field(ge=1, le=10_000)] | None = 20
+    a_day: Annotated[int, Field(ge=1, le=100_000)] | None = 100
+
+
+class TotalLimits(Limits):
+    """How much of all images together is made, beside the limits of each. null: no limit."""
+
+    at_once: Annotated[int, Field(ge=1, le=10_000)] | None = 100
+    a_day: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+
 class Fate(StrEnum):
     """What becomes of a VHD once its version is published."""
 
@@ -317,6 +334,7 @@ class Image(_Entry):
     version: Numbering = Numbering()
     regions: list[Region] = []
     end_of_life: Duration | None = None
+    limits: Limits = Limits()
     keep: Keep = Keep()
     source_vhd: SourceVhd = SourceVhd()
 
@@ -452,6 +470,7 @@ class Catalog(_Entry):
 
     galleries: Annotated[dict[str, Gallery], Field(min_length=1)]
     images: Annotated[dict[ImageName, Image], Field(min_length=1)]
+    limits: TotalLimits = TotalLimits()
     promotions: list[Promotion] = []
     _targets: dict[str, str] = PrivateAttr(default_factory=dict)
     _only_promoted: set[str] = PrivateAttr(default_factory=set)

@@ -17,6 +17,7 @@ from pipeline.cloud.queues import Queues
 from pipeline.cloud.tables import Tables
 from pipeline.gallery import Listing
 from pipeline.ledger import Holds, Ledger, Requests, Sources, Turns
+from pipeline.line import LineStore
 from pipeline.resource_ids import ResourceGroup
 from pipeline.runs import Run, RunStore, now
 from pipeline.settings import Settings, load_settings
@@ -38,6 +39,7 @@ class Context:
     requests: Requests
     holds: Holds
     turns: Turns
+    line: LineStore
     audit: Audit
     entra: Entra | None = None
     """Who knows the callers of the HTTP API, where they sign in."""
@@ -92,6 +94,7 @@ def connect(settings: Settings, catalog: Catalog) -> Context:
         requests=Requests(tables),
         holds=Holds(tables),
         turns=Turns(tables),
+        line=LineStore(tables),
         audit=Audit(tables),
         entra=Entra(settings.api_authority, str(settings.api_tenant_id), settings.api_client_id)
         if settings.api_client_id

@@ -22,6 +22,9 @@ _log = structlog.get_logger()
 
 _ONE_INVOCATION = 60.0
 """Seconds after which a step that could go on at once goes on in an invocation of its own."""
+_UNTIMED = {Stage.AWAITING_UPLOAD, Stage.QUEUED}
+"""Stages that no deadline ends. An upload may take days: it ends once nothing is written any more. A run that waits for
+its turn waits for others, which have a deadline."""
 _TRIES = 12
 """Steps in a row that may meet a conflict, or a refusal to undo, backing off to minutes, before the run ends for it."""
 
@@ -69,12 +72,14 @@ def _save(ctx: Context, run: Run, etag: str, outcome: Outcome) -> str:
         outcome = _told_of(ctx, run, outcome)
     if isinstance(outcome, Go):
         run.stage, run.entered, run.due, run.note = outcome.stage, at, at, ""
-        run.began = at if was is Stage.AWAITING_UPLOAD else run.began
+        run.began = at if was in _UNTIMED else run.began
         run.ended = at if run.stage.ended else None
         happened: str | None = outcome.note
     else:
         run.due, run.note, happened = at + timedelta(seconds=outcome.seconds), outcome.note, outcome.happened
     etag = ctx.runs.save(run, etag, was=was, happened=happened)
+    if run.takes_turn and (run.stage.ended or (was, run.stage) == (Stage.QUEUED, Stage.UNDOING)):
+        ctx.line.leave(run.id, run.attempt)
     if isinstance(outcome, Go):
         _log.info("run_stage", led_to=run.stage.value, note=outcome.note, **_told(run))
         bind_contextvars(stage=run.stage.value)
@@ -130,8 +135,7 @@ def _take(ctx: Context, run: Run) -> Outcome:
 
 def _check_may_go_on(ctx: Context, run: Run) -> None:
     age = (now() - run.began).total_seconds()
-    # An upload may take days; what ends it is that nothing is written any more.
-    if run.stage is not Stage.AWAITING_UPLOAD and age > ctx.settings.run_deadline_seconds:
+    if run.stage not in _UNTIMED and age > ctx.settings.run_deadline_seconds:
         raise RunFailed(f"not done {age / 3600:.1f} h after it began; last seen: {run.note or run.stage.value}")
     if run.image not in ctx.catalog.images:
         raise RunFailed(f"the catalog has no image {run.image!r} any more")
@@ -195,16 +199,18 @@ def retry(ctx: Context, run_id: str, why: str = "tried again", asked: Run | None
         ctx.ledger.renounce(run.definition, run.id)
     ctx.runs.revive(run_id)
     if asked:
+        run.may_jump = asked.may_jump if asked.wish else run.may_jump
         run.wish, run.tags, run.data_disks = wish, run.tags | asked.tags, asked.data_disks or run.data_disks
         run.request_id = asked.request_id or run.request_id
-    run.stage = run.first_stage
+    run.stage, run.attempt = run.first_stage, run.attempt + 1
     run.began = run.entered = run.due = now()
     run.ended = run.reason = run.operation = run.managed_image = run.managed_image_group = run.boots = None
     run.upload, run.source_at_fault = Upload(), False
     for data in run.data_disks:
-        data.upload = Upload()
+        data.upload, data.content = Upload(), None
     run.version = run.version if run.amendment else None
     run.outcome, run.note, run.faults, run.repairs, run.regions = Stage.FAILED, "", 0, {}, []
+    run.left_behind = ""
     ctx.runs.save(run, etag, was=was, happened=why)
     _log.info("run_retried", run=run.id, image=run.image, why=why)
     queue_step(ctx, run)

@@ -44,6 +44,8 @@ class Stage(StrEnum):
     """Where a run is. The order is the order they are walked in."""
 
     AWAITING_UPLOAD = "awaiting_upload"
+    QUEUED = "queued"
+    """Waiting for its turn, where the limits of its image or of the catalog are reached."""
     INSPECTING = "inspecting"
     IMAGING = "imaging"
     NUMBERING = "numbering"
@@ -80,6 +82,8 @@ class DataVhd(BaseModel):
     blob: str
     url: str
     upload: Upload = Upload()
+    content: str | None = None
+    """What names its content since it was whole: a digest where one is known, else the ETag."""
 
 
 class Boots(BaseModel):
@@ -130,6 +134,8 @@ class Run(BaseModel):
     data_disks: list[DataVhd] = []
     wish: Wish | None = None
     """How to number, where a request says otherwise than the catalog."""
+    may_jump: bool = False
+    """Its number may be as high as `wish` says: an operator has asked for it."""
     request_id: str | None = None
     asked_by: list[str] = []
     """Who asked for it, by `Caller.id`; nobody where a VHD was dropped."""
@@ -145,7 +151,9 @@ class Run(BaseModel):
     writer: str = ""
     created: datetime
     began: datetime
-    """When its time began to count: with its source whole, and anew with a retry."""
+    """When its time began to count: with its turn, and anew with a retry."""
+    attempt: int = 1
+    """How often it was begun: once, and once more with each retry."""
     entered: datetime
     due: datetime
     ended: datetime | None = None
@@ -170,6 +178,8 @@ class Run(BaseModel):
     regions: list[RegionProgress] = []
     repairs: dict[str, int] = {}
     """How often a failed region was dropped and added again."""
+    left_behind: str = ""
+    """What undoing may not take away, why, and what to do about it, in words."""
 
     note: str = ""
     """What the stage waits for, in words."""
@@ -203,7 +213,14 @@ class Run(BaseModel):
         """Where the run begins, or begins anew when it is tried again."""
         if self.amendment:
             return Stage.AMENDING
-        return Stage.INSPECTING if self.etag and self.kind is not SourceKind.BLOB else Stage.AWAITING_UPLOAD
+        if self.promotion:
+            return Stage.INSPECTING
+        return Stage.QUEUED if self.etag and self.kind is not SourceKind.BLOB else Stage.AWAITING_UPLOAD
+
+    @property
+    def takes_turn(self) -> bool:
+        """Whether it counts towards the limits, and waits for its turn: what neither promotes nor amends."""
+        return not (self.promotion or self.amendment)
 
     @property
     def image_name(self) -> str:

@@ -33,13 +33,16 @@ class Swept:
 def sweep(ctx: Context) -> Swept:
     """Queue again what stalled; tag what could not be tagged; begin runs for VHDs nobody told of."""
     mark_again(ctx)
-    swept = Swept(*_stalled(ctx), _untold(ctx))
+    live, stalled = _stalled(ctx)
+    _tidy_line(ctx, live)
+    swept = Swept(len(live), stalled, _untold(ctx))
     _log.info("swept", live=swept.live, stalled=swept.stalled, found=swept.found)
     return swept
 
 
-def _stalled(ctx: Context) -> tuple[int, int]:
-    live = stalled = 0
+def _stalled(ctx: Context) -> tuple[set[tuple[str, int]], int]:
+    """The runs that live, each with its attempt, and how many of them stalled."""
+    live, stalled = set(), 0
     overdue = now() - timedelta(seconds=ctx.settings.sweep_grace_seconds)
     for run_id, since in ctx.runs.live():
         loaded = ctx.runs.load(run_id)
@@ -51,12 +54,23 @@ def _stalled(ctx: Context) -> tuple[int, int]:
         if run.stage.ended:
             ctx.runs.forget_live(run_id)
             continue
-        live += 1
+        live.add((run.id, run.attempt))
         if run.due < overdue:
             stalled += 1
             _log.warning("run_stalled", run=run.id, image=run.image, stage=run.stage.value, due=run.due.isoformat())
             queue_step(ctx, run)
     return live, stalled
+
+
+def _tidy_line(ctx: Context, live: set[tuple[str, int]]) -> None:
+    """Let whoever ended leave the line: a death came between the two."""
+    for run_id, attempt in ctx.line.standing():
+        if (run_id, attempt) in live:
+            continue
+        loaded = ctx.runs.load(run_id)
+        if loaded is None or loaded[0].stage.ended or loaded[0].attempt != attempt:
+            ctx.line.leave(run_id, attempt)
+    ctx.line.forget_days(now())
 
 
 def _untold(ctx: Context) -> int:

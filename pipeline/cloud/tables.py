@@ -139,4 +139,4 @@ class Tables:
             condition, parameters={**parameters, **(equal or {})}, results_per_page=page
         )
         for entity in found:
-            yield dict(entity)
+            yield {**entity, "etag": entity.metadata["etag"]}

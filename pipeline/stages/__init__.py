@@ -14,11 +14,13 @@ from pipeline.stages.inspecting import inspecting
 from pipeline.stages.numbering import numbering
 from pipeline.stages.outcome import Outcome
 from pipeline.stages.publishing import publishing
+from pipeline.stages.queued import queued
 from pipeline.stages.replicating import replicating
 from pipeline.stages.undoing import undoing
 
 STAGES: dict[Stage, Callable[[Run, Context], Outcome]] = {
     Stage.AWAITING_UPLOAD: awaiting_upload,
+    Stage.QUEUED: queued,
     Stage.INSPECTING: inspecting,
     Stage.IMAGING: imaging,
     Stage.NUMBERING: numbering,

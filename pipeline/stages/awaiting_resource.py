@@ -8,6 +8,7 @@ from pipeline.context import Context
 from pipeline.runs import Run, Stage, now
 from pipeline.source import SourceKind
 from pipeline.stages.outcome import Go, Outcome, RunFailed, SourceAtFault, Wait
+from pipeline.stages.queued import take_turn
 
 # What Azure says of a resource that Succeeded and yet cannot be used (REST: DiskState, SnapshotAccessState, statuses of
 # an instance view), and what a person does about it. What is exported (ActiveSAS) or attached can be read.
@@ -53,7 +54,7 @@ def awaiting_resource(run: Run, ctx: Context) -> Outcome:
     run.etag = found.fingerprint
     if found.state != "Succeeded":
         raise RunFailed(f"the {what} {run.source} is {found.state}, and no version can be made of it")
-    return Go(Stage.INSPECTING, f"the {what} is there")
+    return take_turn(run, ctx, f"the {what} is there")
 
 
 def _wait(run: Run, ctx: Context, why: str) -> Wait:

@@ -15,6 +15,7 @@ from pipeline.runs import Boots, DataVhd, Run, Stage, now
 from pipeline.source import SourceKind
 from pipeline.stages.awaiting_resource import awaiting_resource
 from pipeline.stages.outcome import Go, Outcome, RunFailed, SourceAtFault, Wait
+from pipeline.stages.queued import take_turn
 from pipeline.vhd import UPLOAD, NotAVhd, foreign_format, is_vhd_name
 
 
@@ -51,7 +52,7 @@ def _look(run: Run, ctx: Context, blob: BlobFacts) -> Outcome:
     if winner != run.id:
         return _duplicate(run, winner)
     run.etag, run.content, run.size = blob.etag, blob.content, blob.size
-    return Go(Stage.INSPECTING, f"the VHD is whole: {blob.size} bytes, ETag {blob.etag}; {run.upload.proof}")
+    return take_turn(run, ctx, f"the VHD is whole: {blob.size} bytes, ETag {blob.etag}; {run.upload.proof}")
 
 
 def _fail(run: Run, ctx: Context, blob: BlobFacts, failure: RunFailed) -> Outcome:

@@ -253,7 +253,7 @@ def test_every_fault_has_its_line() -> None:
         "line 8: images.db.gallery is missing",
         (
             "line 9: images.db.gallry is unknown; gallery, drop, completion, sources, definition, route, version, "
-            "regions, end_of_life, keep and source_vhd are taken here. Did you mean gallery?"
+            "regions, end_of_life, limits, keep and source_vhd are taken here. Did you mean gallery?"
         ),
         'line 12: promotions.0.from: no image is named "wbe"',
     ]
