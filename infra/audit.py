@@ -13,7 +13,7 @@ import sys
 
 ACCEPTED: dict[str, str] = {}
 """Findings that are passed over, by their id, each with the reason. An entry goes once a fixed version is locked."""
-_UNANSWERED = re.compile(r"^(requests\.exceptions|urllib3\.exceptions|pip_audit\._service)\.|your network may be blocking")
+_UNANSWERED = re.compile(r"^(requests|urllib3)\.exceptions\.|^pip_audit\._service\.|your network may be blocking")
 
 
 def judge(status: int, report: str, errors: str) -> tuple[int, str]:

@@ -107,8 +107,8 @@ gallerist_cli() {
 
 token() { # AUDIENCE
   az account get-access-token --resource "$1" --query accessToken -o tsv 2>/dev/null ||
-    curl -sS -G "${IDENTITY_ENDPOINT:?az is not signed in}" -H "X-IDENTITY-HEADER: ${IDENTITY_HEADER:-}" \
-      --data-urlencode "resource=$1" --data-urlencode api-version=2019-08-01 |
+    curl -sS -G "${IDENTITY_ENDPOINT:?az is not signed in}" -H @- \
+      --data-urlencode "resource=$1" --data-urlencode api-version=2019-08-01 <<<"X-IDENTITY-HEADER: ${IDENTITY_HEADER:-}" |
     python -c 'import json, sys; print(json.load(sys.stdin)["access_token"])'
 }
 
@@ -117,7 +117,7 @@ request() { # TOKEN METHOD URL [CURL-OPTION ...]
   local bearer="$1" method="$2" url="$3"
   shift 3
   if [ -n "$dry" ]; then
-    echo "  curl -sS -X $method$(quoted "$url") -H \"Authorization: Bearer \$$bearer\"$(quoted "$@")"
+    echo "  curl -sS -X $method$(quoted "$url")$(quoted "$@") -H @- <<<\"Authorization: Bearer \$$bearer\""
     status=200 answer='' headers=''
     return 0
   fi

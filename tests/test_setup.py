@@ -147,3 +147,47 @@ def test_the_scanners_environment_is_made_by_the_same_choice(clone: Path) -> Non
     done = make(clone, ".venv-checkov/.installed", PYTHON="/no/such/python")
     assert done.returncode != 0
     assert "PYTHON=/no/such/python does not serve" in done.stderr
+
+
+@pytest.fixture
+def scanned(clone: Path) -> Path:
+    """The clone with an interpreter that has everything but zizmor, of which pip says what pip.says holds."""
+    python = interpreter(clone, "python3.13", "3.13.2")
+    python.write_text(
+        python.read_text()
+        .replace(
+            '"-m venv") rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;',
+            '"-m venv") mkdir -p .venv-security/bin; cp "$0" .venv-security/bin/python ;;',
+        )
+        .replace('"-m pip") ', '"-m pip") case "$*" in *zizmor*) cat pip.says >&2; exit 1;; esac; ')
+        .replace('"--version ")', '"infra/audit.py "*) echo audited ;;\n  "--version ")')
+    )
+    (clone / "infra").mkdir()
+    for name in ("pip-audit", "zizmor"):
+        (clone / f"infra/requirements-{name}.txt").touch()
+    return clone
+
+
+def test_a_machine_without_zizmor_is_told_so_and_goes_on(scanned: Path) -> None:
+    (scanned / "pip.says").write_text("ERROR: No matching distribution found for zizmor==1.32.0")
+    done = make(scanned, "security-check")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == [
+        "audited",
+        "the workflows were not scanned: pip finds no zizmor for this machine",
+    ]
+
+
+def test_a_zizmor_that_is_not_the_locked_one_fails(scanned: Path) -> None:
+    (scanned / "pip.says").write_text("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.")
+    done = make(scanned, "security-check")
+    assert done.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in done.stderr
+
+
+def test_a_finding_of_zizmor_fails(scanned: Path) -> None:
+    assert make(scanned, ".venv-security/.installed").returncode == 0
+    zizmor = scanned / ".venv-security/bin/zizmor"
+    zizmor.write_text("#!/bin/sh\nexit 14\n")
+    zizmor.chmod(0o755)
+    assert make(scanned, "security-check").returncode != 0
