@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import structlog
 
 from pipeline import engine, promotion, retention
-from pipeline.access import ANYBODY, ROUTES, Role, of_queue, of_timer
+from pipeline.access import ANYBODY, ROUTES, NotAllowed, Role, of_queue, of_timer
 from pipeline.amendments import judge_version
 from pipeline.announce import reject
 from pipeline.cloud.faults import CloudFault, Conflict, NotFound, Refused, Unavailable
@@ -25,7 +25,7 @@ from pipeline.web.routes import HANDLERS
 configure_logs()
 
 _MAX_DEQUEUE_COUNT = 5  # host.json
-_NEVER = (Unreadable, InvalidRequest, RequestConflict, engine.NotNow, NotFound, Refused)
+_NEVER = (NotAllowed, Unreadable, InvalidRequest, RequestConflict, engine.NotNow, NotFound, Refused)
 """What comes of a message however often it is tried. Unavailable and Conflict pass: the message comes again."""
 
 

@@ -13,8 +13,9 @@ from pipeline.access import Caller, NotAllowed, NotSignedIn
 from pipeline.catalog import CatalogError
 from pipeline.cloud.faults import CloudFault, Denied, NotFound, Unavailable
 from pipeline.context import Context
-from pipeline.events import Unreadable, read_json
+from pipeline.events import TooLong, Unreadable, read_json
 from pipeline.intake import RequestConflict
+from pipeline.numbers import NumberInUse
 from pipeline.requests import InvalidRequest
 from pipeline.runs import Run
 from pipeline.settings import SettingsError
@@ -72,7 +73,9 @@ def answer(route: str, make: Callable[[], tuple[Context, Call]], handlers: Mappi
     except InvalidRequest as fault:
         details = [{"field": name, "message": text} for name, text in fault.faults]
         return _error(400, "InvalidRequest", str(fault), details=details)
-    except (RequestConflict, engine.NotNow) as fault:
+    except TooLong as fault:
+        return _error(413, "TooLong", f"the body is too long: {fault}")
+    except (RequestConflict, engine.NotNow, NumberInUse) as fault:
         return _error(409, "Conflict", str(fault))
     except NotFound as fault:
         return _error(404, "NotFound", str(fault))
@@ -113,9 +116,11 @@ def briefly(run: Run, base: str) -> dict[str, Any]:
 
 
 def read_body(call: Call) -> Any:
-    """The JSON that came with a call. Raises InvalidRequest."""
+    """The JSON that came with a call. Raises InvalidRequest, or TooLong."""
     try:
         return read_json(call.body)
+    except TooLong:
+        raise
     except Unreadable as fault:
         raise InvalidRequest([("request", str(fault))]) from fault
 

@@ -13,6 +13,7 @@ from pipeline.catalog import Promotion
 from pipeline.cloud.faults import CloudFault, NotFound
 from pipeline.context import Context
 from pipeline.gates import why_nothing
+from pipeline.numbers import release_number
 from pipeline.requests import Finding, InvalidRequest, Number, parse, parse_verdict
 from pipeline.runs import Run
 from pipeline.validation import ONE_LINE, quoted, unknown
@@ -107,8 +108,6 @@ def reinstatement(ctx: Context, call: Call) -> Answer:
 
 def number_release(ctx: Context, call: Call) -> Answer:
     """POST /images/{image}/versions/{version}/number-release"""
-    from pipeline.numbers import release_number  # type: ignore[import-not-found, unused-ignore]
-
     given, named = parse_body(ReasonRequest, call), _named(call)
     with _changing(ctx, call, "number-release"):
         release_number(ctx, **named, why=given.why)

@@ -228,7 +228,8 @@ def _takes(body: type[BaseModel]) -> dict[str, Any]:
 
 
 def _operation(name: str, summary: str, answers: dict[str, Any], **rest: Any) -> dict[str, Any]:
-    return {"operationId": name, "summary": summary, "responses": {**answers, **_errors(500, 502, 503)}, **rest}
+    further = (413, 500, 502, 503) if "requestBody" in rest else (500, 502, 503)
+    return {"operationId": name, "summary": summary, "responses": {**answers, **_errors(*further)}, **rest}
 
 
 def _with_roles(paths: dict[str, Any]) -> dict[str, Any]:
@@ -266,6 +267,7 @@ def _errors(*statuses: int) -> dict[str, Any]:
         403: "The caller lacks the role, or is not among those who may; the message says which.",
         404: "There is none of that name.",
         409: "It contradicts what is.",
+        413: "The body is too long.",
         500: "A fault of Gallerist's own; its log has it.",
         502: "Azure refused the pipeline.",
         503: "Azure does not answer now.",

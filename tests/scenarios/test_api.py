@@ -11,7 +11,7 @@ import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
-from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
 from pipeline.web.openapi import document
 from sandbox import disk
@@ -146,7 +146,7 @@ def test_the_api_is_as_it_is_described(case: schemathesis.Case, hosted: Azure) -
     answer = case.call(base_url=base, headers={"x-functions-key": Keys.load(hosted.state).function})
     if answer.status_code == 404 and answer.text == "Not Found":
         return  # the host's own word: the address is none of the API's
-    # A request may be of the right form and ask for what the catalog does not have; and what is empty in a query the host
-    # leaves out.
+    # A request may be of the right form and ask for what the catalog does not have; what is empty in a query the host
+    # leaves out; and who gets in by what is test_access's to show: here a good key goes along with each call.
     empty = [negative_data_rejection] if "" in (case.query or {}).values() else []
-    case.validate_response(answer, excluded_checks=[positive_data_acceptance, *empty])
+    case.validate_response(answer, excluded_checks=[positive_data_acceptance, ignored_auth, *empty])
