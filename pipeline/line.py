@@ -83,17 +83,17 @@ def _day(at: datetime) -> str:
 
 
 def _line(rows: dict[str, Row], at: datetime) -> Line:
+    today = {
+        key.removeprefix(_DAY): row for key, row in rows.items() if key.startswith(_DAY) and str(row["day"]) >= _day(at)
+    }
     return Line(
         standing=[
             Standing(key, str(row["image"]), row["ready"], bool(row["at_work"]))
             for key, row in rows.items()
             if key.startswith(_RUN)
         ],
-        begun={
-            key.removeprefix(_DAY): int(row["begun"])
-            for key, row in rows.items()
-            if key.startswith(_DAY) and str(row["day"]) >= _day(at)
-        },
+        begun={image: int(row["begun"]) for image, row in today.items()},
+        last={image: row["last"] for image, row in today.items()},
         day=at.date(),
     )
 
@@ -114,7 +114,7 @@ def _next_of_day(rows: dict[str, Row], image: str, at: datetime) -> Row:
     row = rows.get(key, {"day": "", "begun": 0})
     # Another instance's clock may have come to the next day before this one's.
     begun = int(row["begun"]) if str(row["day"]) >= _day(at) else 0
-    return {"RowKey": key, "day": max(str(row["day"]), _day(at)), "begun": begun + 1}
+    return {"RowKey": key, "day": max(str(row["day"]), _day(at)), "begun": begun + 1, "last": at}
 
 
 def _put(rows: dict[str, Row], row: Row) -> Change:

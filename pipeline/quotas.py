@@ -9,6 +9,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from pipeline.catalog import Limits
 
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -22,10 +24,12 @@ class Standing:
 
 @dataclass(frozen=True)
 class Line:
-    """All runs that wait or are at work, and the versions of each image that were begun on `day`, in UTC."""
+    """All runs that wait or are at work; the versions of each image that were begun on `day`, in UTC, and when the last
+    of them was."""
 
     standing: list[Standing]
     begun: Mapping[str, int]
+    last: Mapping[str, datetime]
     day: date
 
 
@@ -44,35 +48,36 @@ class Held:
 def held(line: Line, key: str, limits: Mapping[str, Limits], total: Limits) -> Held | None:
     """What keeps the run `key`, which stands in the line, from its turn; None where it may begin.
 
-    Within an image, who came first goes first. Between images, the one with the fewest runs at work does, so that one
-    with many never keeps another from its turn. A place is kept for whoever is to have it next, until it asks.
+    Within an image, who came first goes first. Between images, the one with the fewest runs at work does, and of those
+    with as many the one whose last turn is the longest ago, so that one with many never keeps another from its turn. A
+    place is kept for whoever is to have it next, until it asks.
     """
     order = _order(line, limits)
-    at_work = sum(one.at_work for one in line.standing)
-    begun = sum(line.begun.values())
     if key in order:
-        before = order.index(key)
-        if before >= _room(total.a_day, begun):
-            return Held(f"{begun} versions were begun today ({_limit(total.a_day, 'a_day', line.day)})", before)
-        if before >= _room(total.at_once, at_work):
-            return Held(f"{at_work} runs are at work ({_limit(total.at_once, 'at_once')} of the catalog)", before)
-        return None
+        begun, at_work = sum(line.begun.values()), sum(_at_work(line).values())
+        return _beyond(order.index(key), total, at_work, begun, line.day)
     image = next(one.image for one in line.standing if one.key == key)
     before = [one.key for one in _waiting(line) if one.image == image].index(key)
-    own, at_work, begun = limits[image], _at_work(line)[image], line.begun.get(image, 0)
-    if before >= _room(own.a_day, begun):
-        said = f"{begun} versions of {image} were begun today ({_limit(own.a_day, 'a_day', line.day)})"
+    return _beyond(before, limits[image], _at_work(line)[image], line.begun.get(image, 0), line.day, image)
+
+
+def _beyond(before: int, limits: Limits, at_work: int, begun: int, day: date, image: str = "") -> Held | None:
+    """What a run is told that has `before` before it; None where there is room for it, too."""
+    today, at_once = _room(limits.a_day, begun), _room(limits.at_once, at_work)
+    if before < min(today, at_once):
+        return None
+    of, whose = (f" of {image}", "") if image else ("", " of the catalog")
+    if today <= 0 or before < at_once:
+        tomorrow = datetime.combine(day + timedelta(days=1), time(), UTC)
+        said = f"{_count(begun, 'version')}{of} begun today (at most {limits.a_day}: limits.a_day{whose}; "
+        said += f"the next day begins at {tomorrow:%Y-%m-%d %H:%M} UTC)"
     else:
-        said = f"{at_work} runs of {image} are at work ({_limit(own.at_once, 'at_once')})"
+        said = f"{_count(at_work, 'run')}{of} at work (at most {limits.at_once}: limits.at_once{whose})"
     return Held(said, before)
 
 
-def _limit(most: int | None, name: str, day: date | None = None) -> str:
-    then = ""
-    if day:
-        tomorrow = datetime.combine(day + timedelta(days=1), time(), UTC)
-        then = f"; the next day begins at {tomorrow:%Y-%m-%d %H:%M} UTC"
-    return f"at most {most}: limits.{name}{then}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _room(most: int | None, used: int) -> float:
@@ -93,9 +98,12 @@ def _order(line: Line, limits: Mapping[str, Limits]) -> list[str]:
     for one in _waiting(line):
         queues.setdefault(one.image, []).append(one)
     at_work = _at_work(line)
-    order: list[tuple[int, datetime, str]] = []
+    order: list[tuple[int, bool, datetime, datetime, str]] = []
     for image in queues.keys() & limits.keys():  # the runs of an image that the catalog has no more fail elsewhere
         own = limits[image]
         room = min(_room(own.at_once, at_work[image]), _room(own.a_day, line.begun.get(image, 0)))
-        order += [(at_work[image] + n, one.ready, one.key) for n, one in enumerate(queues[image]) if n < room]
-    return [key for _, _, key in sorted(order)]
+        last = line.last.get(image, _NEVER)
+        for n, one in enumerate(queues[image]):
+            if n < room:
+                order.append((at_work[image] + n, n > 0, last, one.ready, one.key))
+    return [key for *_, key in sorted(order)]
