@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from pipeline.validation import UNSEEN
+
 LONGEST_PROPERTY = 32 * 1024
 """UTF-16 units of a text in a row ("Understanding the Table service data model" page: 64 KiB)."""
 LONGEST_LINE = 32_000
@@ -16,13 +20,13 @@ def units(text: str) -> int:
 
 
 def bounded(text: str, longest: int) -> str:
-    """`text` as a row, a log and a terminal can hold it: in at most `longest` UTF-16 units, spaces where a control
-    character or half of one of another kind was. Ends of lines stay."""
+    """`text` as a row, a log and a terminal can hold it: in at most `longest` UTF-16 units, a space where a control
+    character was or one that shows nothing, and ? where half of a character was. Ends of lines stay."""
     sound = text.encode(errors="replace").decode()
-    return cut(sound.translate(_NO_CONTROLS), longest)
+    return cut(_UNSEEN.sub(" ", sound), longest)
 
 
-_NO_CONTROLS = {code: " " for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) != "\n"}
+_UNSEEN = re.compile(f"(?!\n)[{UNSEEN}]")
 
 
 def cut(text: str, longest: int) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 
 import structlog
 
+from pipeline.addresses import without_queries
 from pipeline.limits import LONGEST_LINE, cut
+from pipeline.validation import visible
 
 _SHORTER = (4000, 1000, 250, 60)
 """Lengths that texts are cut to, one after the other, until a line is short enough."""
@@ -31,12 +33,17 @@ def configure_logs() -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
     ]
+    # Without the variables of each frame: they make a line too long, and may hold what is nobody's to read.
     if sys.stdout.isatty():
-        shown: list[structlog.typing.Processor] = [structlog.dev.ConsoleRenderer()]
+        shown: list[structlog.typing.Processor] = [
+            structlog.processors.format_exc_info,
+            no_queries,
+            steers_nothing,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ]
     else:
-        # Without the variables of each frame: they make a line too long, and may hold what is nobody's to read.
         plain = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        shown = [structlog.processors.ExceptionRenderer(plain), one_line]
+        shown = [structlog.processors.ExceptionRenderer(plain), no_queries, one_line]
     structlog.configure(
         processors=[*shared, *shown],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
@@ -59,6 +66,28 @@ def one_line(logger: Any, method: str, event: structlog.typing.EventDict) -> str
         return line
     kept = {name: cut(str(event[name]), _SHORTER[-1]) for name in _ALWAYS if name in event}
     return str(_json(logger, method, {**kept, "cut": True}))
+
+
+def no_queries(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """An event without the queries of addresses, which may hold a SAS."""
+    return {name: _without_queries(value) for name, value in event.items()}
+
+
+def steers_nothing(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """An event as a terminal can show it, whatever it tells of: a traceback keeps its lines, and what is no text is
+    shown as Python writes it."""
+    return {
+        name: visible(value, "\n" if name == "exception" else "") if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+
+
+def _without_queries(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_queries(value)
+    if isinstance(value, Mapping):
+        return {name: _without_queries(one) for name, one in value.items()}
+    return [_without_queries(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _shortened(value: Any, longest: int) -> Any:

@@ -1,8 +1,12 @@
-"""What is printed: tables and lines for people, JSON for programs."""
+"""What is printed: tables and lines for people, JSON for programs.
+
+All of it may come from outside: `text` and `document` escape what would steer a terminal, and nothing else prints.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any
 
@@ -14,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.catalog import Catalog
+from pipeline.validation import visible
 
 Json = dict[str, Any]
 STATES = {"published": "green", "amended": "green", "failed": "red", "cancelled": "yellow", "duplicate": "cyan"}
@@ -27,7 +32,8 @@ def configure_logs() -> None:
     """Say on standard error, in words, what the layer of retries logs."""
 
     def in_words(_logger: object, _method: str, event: structlog.typing.EventDict) -> str:
-        return f"{event.get('fault') or event['event']}; asking again in {event.get('wait_seconds', 0)} s"
+        fault = visible(str(event.get("fault") or event["event"]))
+        return f"{fault}; asking again in {event.get('wait_seconds', 0)} s"
 
     structlog.configure(processors=[in_words], logger_factory=structlog.PrintLoggerFactory(sys.stderr))
 
@@ -37,14 +43,20 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _WIDE)
 
 
-def say(text: str, style: str | None = None, *, stderr: bool = False) -> None:
-    """Print `text` as it is: nothing in it is markup."""
-    console(stderr=stderr).print(Text(text, style=style or ""), soft_wrap=True)
+def text(said: object, style: str = "", *, keep: str = "") -> Text:
+    """What is printed of `said`: nothing in it is markup, and nothing steers the terminal. What is in `keep` stays."""
+    return Text(visible(str(said), keep), style=style)
+
+
+def say(said: str, style: str | None = None, *, stderr: bool = False) -> None:
+    """Print a line. Where it goes on in others they are indented: none of them is a line of its own."""
+    indented = re.sub(r"\n(?! )", "\n  ", said)
+    console(stderr=stderr).print(text(indented, style or "", keep="\n"), soft_wrap=True)
 
 
 def document(found: Any) -> None:
     """One JSON document, on one line."""
-    sys.stdout.write(json.dumps(found, ensure_ascii=False) + "\n")
+    sys.stdout.write(visible(json.dumps(found, ensure_ascii=False)) + "\n")
     sys.stdout.flush()
 
 
@@ -60,9 +72,9 @@ class _Speed(ProgressColumn):
 def transfer() -> Bar:
     """The bar of an upload, for a terminal."""
     return Bar(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(_BAR),
-        TextColumn("{task.fields[shown]}"),
+        TextColumn("{task.fields[shown]}", markup=False),
         _Speed(),
         TimeRemainingColumn(),
         console=console(stderr=True),
@@ -70,16 +82,20 @@ def transfer() -> Bar:
     )
 
 
-def _table(*columns: str) -> Table:
-    return Table(*columns, box=None, pad_edge=False, header_style="bold")
+class _Table(Table):
+    def __init__(self, *columns: str) -> None:
+        super().__init__(*columns, box=None, pad_edge=False, header_style="bold")
+
+    def row(self, *cells: str | Text) -> None:
+        self.add_row(*(cell if isinstance(cell, Text) else text(cell) for cell in cells))
 
 
 def catalog(found: Catalog) -> None:
-    table = _table("IMAGE", "GALLERY/DEFINITION", "DROP", "ROUTE", "REGIONS")
+    table = _Table("IMAGE", "GALLERY/DEFINITION", "DROP", "ROUTE", "REGIONS")
     for name, image in found.images.items():
         regions = ", ".join(f"{r.name} x{r.replicas}" for r in found.target_regions(name))
         where = f"{found.gallery_of(name).name}/{found.definition_name(name)}"
-        table.add_row(name, where, image.drop or "", image.taken_route.value, regions)
+        table.row(name, where, image.drop or "", image.taken_route.value, regions)
     console().print(table)
 
 
@@ -101,11 +117,11 @@ def catalog_json(found: Catalog) -> list[Json]:
 
 
 def runs(found: list[Json]) -> None:
-    table = _table("RUN", "STATE", "VERSION", "CREATED", "NOTE")
+    table = _Table("RUN", "STATE", "VERSION", "CREATED", "NOTE")
     for run in found:
-        state = Text(run["state"], style=STATES.get(run["state"], ""))
+        state = text(run["state"], STATES.get(run["state"], ""))
         said = (_end(run) if run["state"] in STATES else run.get("note")) or ""
-        table.add_row(Text(run["run"]), state, run.get("version") or "", _time(run["created"]), Text(_first(said)))
+        table.row(run["run"], state, run.get("version") or "", _time(run["created"]), _first(said))
     console().print(table)
 
 
@@ -132,23 +148,24 @@ def run(found: Json) -> None:
     }
     for name, value in rows.items():
         if value:
-            table.add_row(Text(name, style="bold"), Text(str(value), style=STATES.get(value, "")))
+            table.add_row(text(name, "bold"), text(value, STATES.get(value, ""), keep="\n"))
     out = console()
     out.print(table)
     if found.get("regions"):
         out.print(Group(*map(_region, found["regions"])))
     for happening in found.get("history") or []:
-        out.print(Text(f"{_time(happening['at'])}  {line(happening)}"), soft_wrap=True)
+        out.print(text(f"{_time(happening['at'])}  ").append(line(happening, 22)), soft_wrap=True)
 
 
-def line(happening: Json) -> str:
-    """One line of a run's history."""
-    return f"{happening['stage']:<16} {happening['note']}"
+def line(happening: Json, indent: int = 0) -> Text:
+    """One entry of a run's history. What it says in further lines is indented: it is no entry of its own."""
+    note = str(happening["note"]).replace("\n", "\n" + " " * (indent + 17))
+    return text(f"{happening['stage']:<16} {note}", keep="\n")
 
 
 def picture(found: Json) -> Group:
     """Where a run is: its stage, and a bar a region."""
-    here = Text(f"{found['state']:<16} {found.get('note') or ''}", style="dim")
+    here = text(f"{found['state']:<16} {found.get('note') or ''}", "dim")
     return Group(here, *map(_region, found.get("regions") or []))
 
 
@@ -163,10 +180,10 @@ def regions_in_words(found: Json) -> str:
 
 def _region(found: Json) -> Text:
     full = round(found["progress"] * _BAR / 100)
-    bar = Text(f"{found['region']:<16} ")
+    bar = text(f"{found['region']:<16} ")
     bar.append("━" * full, style=_REGIONS.get(found["state"], "yellow"))
     bar.append("━" * (_BAR - full), style="grey30")
-    return bar.append(f" {found['progress']:>3} % {found['state']}")
+    return bar.append(text(f" {found['progress']:>3} % {found['state']}"))
 
 
 def ending(found: Json) -> None:
@@ -185,9 +202,9 @@ def _end(found: Json) -> str:
 
 
 def versions(found: Json) -> None:
-    table = _table("VERSION", "STATE", "LATEST", "PUBLISHED", "END OF LIFE", "REGIONS", "RUN")
+    table = _Table("VERSION", "STATE", "LATEST", "PUBLISHED", "END OF LIFE", "REGIONS", "RUN")
     for version in found["versions"]:
-        table.add_row(
+        table.row(
             version["version"],
             version["state"],
             "out" if version.get("excluded_from_latest") else "in",
@@ -233,18 +250,27 @@ def gone(found: list[Json]) -> None:
 
 def retention(found: list[Json]) -> None:
     """What retention takes away, and what it keeps and why."""
-    table = _table("IMAGE", "WHAT", "", "WHY")
+    table = _Table("IMAGE", "WHAT", "", "WHY")
     for one in found:
         if one["fault"]:
-            table.add_row(one["image"], "", Text("unknown", style="red"), Text(one["fault"]))
+            table.row(one["image"], "", text("unknown", "red"), one["fault"])
         for version in one["versions"]:
-            what = Text("delete", style="red") if version["delete"] else Text("keep", style="green")
-            table.add_row(one["image"], version["version"], what, Text(version["why"]))
+            what = text("delete", "red") if version["delete"] else text("keep", "green")
+            table.row(one["image"], version["version"], what, version["why"])
         for orphan in one["orphans"]:
             why = f"left behind by {orphan['run']}"
-            table.add_row(one["image"], f"{orphan['kind']} {orphan['name']}", Text("delete", style="red"), Text(why))
+            table.row(one["image"], f"{orphan['kind']} {orphan['name']}", text("delete", "red"), why)
         for vhd in one["vhds"]:
-            table.add_row(one["image"], Text(vhd), Text("delete", style="red"), "its version is published")
+            table.row(one["image"], vhd, text("delete", "red"), "its version is published")
+    console().print(table)
+
+
+def audit(found: list[Json]) -> None:
+    """Who changed what."""
+    table = _Table("AT", "WHO", "ACTION", "ON", "FROM", "OUTCOME")
+    for one in found:
+        who = one["name"] if one["who"] in one["name"] else f"{one['name']} ({one['who']})"
+        table.row(_time(one["at"]), who, one["action"], one["on"], one.get("from") or "", _first(one["outcome"]))
     console().print(table)
 
 

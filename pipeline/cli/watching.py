@@ -8,7 +8,6 @@ from contextlib import ExitStack
 
 import typer
 from rich.live import Live
-from rich.text import Text
 
 from pipeline.cli import show
 from pipeline.cli.api import Api, Json
@@ -38,9 +37,9 @@ def look_on(api: Api, run_id: str, every: float, *, as_json: bool, every_step: b
             history = found.get("history") or []
             for happening in history[told:]:
                 if live:
-                    live.console.print(Text(show.line(happening)), soft_wrap=True)
+                    live.console.print(show.line(happening), soft_wrap=True)
                 elif not as_json:
-                    show.say(show.line(happening))
+                    show.console().print(show.line(happening), soft_wrap=True)
                 elif every_step:
                     show.document({"run": run_id, **happening})
             told = len(history)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -32,6 +33,40 @@ except ZeroDivisionError:
 
 def said(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+
+
+TERMINAL = """
+import sys
+sys.stdout.isatty = lambda: True
+import structlog
+from pipeline.logs import configure_logs
+configure_logs()
+log = structlog.get_logger()
+log.info("begun", image="a\x1b]0;title\x07b", more=["\u202e\x9b2J"], note="two\\nlines\\r")
+try:
+    secret = "hunter" + "2"
+    raise ValueError("\x1b[2Jgone")
+except ValueError:
+    log.exception("broken")
+"""
+
+
+def test_what_is_logged_to_a_terminal_steers_it_nowhere() -> None:
+    done = said(TERMINAL)
+    begun, *broken = re.sub(r"\x1b\[[\d;]*m", "", done.stdout).splitlines()
+    assert "\\u001b]0;title\\u0007b" in begun
+    assert "\\u202e\\x9b2J" in begun
+    assert "two\\nlines\\r" in begun
+    assert broken[-1] == "ValueError: \\u001b[2Jgone"
+    assert "hunter2" not in done.stdout
+
+
+def test_no_query_of_an_address_is_logged() -> None:
+    sas = "https://a.blob.core.windows.net/vhds/x.vhd?sv=1&sig=SECRET"
+    program = SAYS.replace("1 / 0", f"raise ZeroDivisionError({sas!r})")
+    done = said(f"{program}\nlog.info('x', fault={sas!r}, more=[{{'url': {sas!r}}}])")
+    assert done.stdout.count("x.vhd?...") == 3
+    assert "SECRET" not in done.stdout
 
 
 def line(**event: Any) -> dict[str, Any]:
