@@ -1,14 +1,17 @@
-"""Microsoft Entra ID: whether a token of a caller is one of our tenant's, for this application, and still good."""
+"""Microsoft Entra ID: whether a token of a caller is one of our tenant's, for this application, and still good.
+
+PyJWT is imported with the first token: an instance that serves no HTTP starts without it.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
-import jwt
-from jwt import PyJWKClient
-from jwt.exceptions import InvalidTokenError, PyJWKClientConnectionError, PyJWKClientError
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cloud.faults import CloudFault, Unavailable
+
+if TYPE_CHECKING:
+    from jwt import PyJWKClient
 
 _TIMEOUT = 10.0  # seconds
 _KEYS_GOOD_FOR = 3600.0  # seconds; a key that is not known is looked up all the same, twice a minute at most
@@ -30,9 +33,13 @@ class Entra:
         self._issuer = f"{authority}/{tenant_id}/v2.0"
         self._tenant_id = tenant_id
         self._audiences = [client_id, f"api://{client_id}"]
-        self._keys = PyJWKClient(
-            f"{authority}/{tenant_id}/discovery/v2.0/keys", lifespan=_KEYS_GOOD_FOR, timeout=_TIMEOUT
-        )
+        self._keys_at = f"{authority}/{tenant_id}/discovery/v2.0/keys"
+
+    @cached_property
+    def _keys(self) -> PyJWKClient:
+        from jwt import PyJWKClient
+
+        return PyJWKClient(self._keys_at, lifespan=_KEYS_GOOD_FOR, timeout=_TIMEOUT)
 
     def claims(self, token: str) -> dict[str, Any]:
         """The claims of a token ("Access token claims reference": v2.0), whose signature, issuer, tenant, audience and
@@ -40,6 +47,9 @@ class Entra:
 
         Raises BadToken, or Unavailable where the tenant's keys cannot be had.
         """
+        import jwt
+        from jwt.exceptions import InvalidTokenError, PyJWKClientConnectionError, PyJWKClientError
+
         if len(token) > _LONGEST:
             raise BadToken("it is longer than a token is")
         try:
