@@ -199,8 +199,9 @@ def retry(ctx: Context, run_id: str, why: str = "tried again", asked: Run | None
         ctx.ledger.renounce(run.definition, run.id)
     ctx.runs.revive(run_id)
     if asked:
-        run.may_jump = asked.may_jump if asked.wish else run.may_jump
-        run.wish, run.tags, run.data_disks = wish, run.tags | asked.tags, asked.data_disks or run.data_disks
+        run.number_as(asked)
+        run.ask_too(asked)
+        run.tags, run.data_disks = run.tags | asked.tags, asked.data_disks or run.data_disks
         run.request_id = asked.request_id or run.request_id
     run.stage, run.attempt = run.first_stage, run.attempt + 1
     run.began = run.entered = run.due = now()

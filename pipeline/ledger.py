@@ -5,16 +5,17 @@ Both rest on inserts that can succeed once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 
 from pipeline.cloud.faults import Conflict, NotFound
-from pipeline.cloud.tables import Change, Tables
+from pipeline.cloud.tables import Change, Row, Span, Tables
 from pipeline.gates import Hold
 from pipeline.resource_ids import ResourceGroup
-from pipeline.versions import LARGEST_PART, Version
+from pipeline.versions import LARGEST_PART, NoNumber, Version
 
 TABLE = "ledger"
 SOURCES = "sources"
@@ -24,97 +25,188 @@ _WAITING = "waiting"
 _REQUEST = "request"
 _UNTAGGED = "untagged"
 _LEFT_IN = "left-in"
+_TURN = "turn|"
+_ABOUT = "about|"
+_AT_WORK = "at-work"
+_TURN = "turn|"
+_ABOUT = "about|"
+_AT_WORK = "at-work"
+_FEW = 5
+_PAGE = 1000  # what Table storage answers with at most
+_MOST_PAGES = 20
 
 
 class Taken(Exception):
     """Another run has reserved this number."""
 
 
+@dataclass(frozen=True)
+class Reservation:
+    """A number, and the run that it was reserved for, with that run's source. A `released` one counts no more, whatever
+    became of its run."""
+
+    version: Version
+    run: str
+    source: str
+    released: bool = False
+
+
 class Ledger:
     """Reserved versions. One partition a definition: a row a version, and a row a run, written in one transaction.
 
-    A number that was once reserved is never given again, whatever became of its run.
+    A number that was once reserved is never given to another run, whatever became of its own. A row that does not
+    `count` is passed over where the next number is derived.
     """
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
+    def reservation(self, definition: str, version: Version) -> Reservation | None:
+        """Who has reserved a number, None where nobody has."""
+        row = self._row(definition, version)
+        return _reservation(row) if row else None
+
     def held_by(self, definition: str, run: str) -> Version | None:
-        """The number a run has reserved."""
+        """The number a run holds: one that was released it holds no more. It counts again."""
         try:
-            return Version.parse(str(self._tables.get(TABLE, _partition(definition), _run_key(run))["version"]))
+            number = Version.parse(str(self._tables.get(TABLE, _partition(definition), _run_key(run))["version"]))
         except NotFound:
             return None
+        row = self._row(definition, number)
+        if row is None or row.get("released"):
+            self.renounce(definition, run)
+            return None
+        if not row["counts"]:
+            self._tables.merge(TABLE, {**_keys(row), "counts": True})
+        return number
 
-    def highest(self, definition: str, within: tuple[int, ...] = ()) -> Version | None:
-        """The highest number ever reserved whose first parts are `within`; one row is read."""
-        row = self._tables.first(TABLE, _partition(definition), _version_prefix(within))
-        return Version.parse(str(row["version"])) if row else None
+    def counting(self, definition: str, within: tuple[int, ...] = ()) -> Iterator[Reservation]:
+        """The numbers that count and whose first parts are `within`, highest first, read as far as they are asked
+        for."""
+        span = Span.of(_version_prefix(within))
+        while page := self._tables.between(TABLE, _partition(definition), span, _FEW, {"counts": True}):
+            yield from map(_reservation, page)
+            span = replace(span, first="", after=str(page[-1]["RowKey"]))
 
-    def reserved(self, definition: str) -> Iterator[tuple[Version, str, str]]:
-        """Every number ever reserved, highest first, read as far as it is asked for: the number, the source and the
-        run that it was reserved for."""
-        for row in self._tables.each(TABLE, _partition(definition), _version_prefix(())):
-            yield Version.parse(str(row["version"])), str(row["source"]), str(row["run"])
+    def first_free(self, definition: str, number: Version, part: int) -> Version:
+        """The lowest number from `number` on that nobody has ever reserved, counting up the part at `part`; the parts
+        behind it are 0.
+
+        Raises NoNumber where that many in a row are reserved that to look further is no use.
+        """
+        zeros = dict.fromkeys(("minor", "patch")[part:], 0)
+        for _ in range(_MOST_PAGES):
+            first = number[part]
+            last = min(first + _PAGE - 1, LARGEST_PART)
+            span = Span(first=_version_key(_with(number, part, last)), end=_version_key(number) + "|")
+            rows = self._tables.between(TABLE, _partition(definition), span, _PAGE, zeros)
+            taken = {_reservation(row).version[part] for row in rows}
+            free = next((n for n in range(first, last + 1) if n not in taken), None)
+            if free is not None:
+                return _with(number, part, free)
+            if last == LARGEST_PART:
+                break
+            number = _with(number, part, last + 1)
+        raise NoNumber(
+            f"all numbers up to {number} were given to runs that failed, and none is given twice. Set version.start in "
+            "the catalog to a higher one"
+        )
 
     def reserve(self, definition: str, version: Version, run: str, source: str, etag: str) -> Version:
         """Reserve a number for a run. Returns the one it holds: an earlier one, where it had reserved before.
 
-        Raises Taken where another run holds `version`.
+        Raises Taken where another run holds `version`, or it was released.
         """
         partition = _partition(definition)
         number = {"version": str(version), "run": run}
+        of_run = {"PartitionKey": partition, "RowKey": _run_key(run), **number}
+        of_version = {
+            "PartitionKey": partition, "RowKey": _version_key(version), **number,
+            "source": source, "content": etag, "minor": version.minor, "patch": version.patch, "counts": True,
+        }  # fmt: skip
         try:
-            self._tables.transact(
-                TABLE,
-                [
-                    Change(
-                        "insert",
-                        {"PartitionKey": partition, "RowKey": _version_key(version), **number}
-                        | {"source": source, "etag": etag},
-                    ),
-                    Change("insert", {"PartitionKey": partition, "RowKey": _run_key(run), **number}),
-                ],
-            )
+            self._tables.transact(TABLE, [Change("insert", of_version), Change("insert", of_run)])
         except Conflict as fault:
-            held = self.held_by(definition, run)
-            if held is None:
+            if held := self.held_by(definition, run):
+                return held
+            found = self.reservation(definition, version)
+            if found is None or found.run != run or found.released:
                 raise Taken(str(version)) from fault
-            return held
+            self._tables.insert(TABLE, of_run)  # it held this one before another
+            return self.held_by(definition, run) or version
         return version
-
-    def holder(self, definition: str, version: Version) -> str:
-        """The run that holds a number, empty where none does."""
-        try:
-            return str(self._tables.get(TABLE, _partition(definition), _version_key(version))["run"])
-        except NotFound:
-            return ""
 
     def renounce(self, definition: str, run: str) -> None:
         """Let a run reserve another number; the one it held stays used."""
         self._tables.delete(TABLE, _partition(definition), _run_key(run))
 
+    def discount(self, definition: str, version: Version, if_still: Callable[[], bool], why: str | None = None) -> bool:
+        """Let a number count no more; with `why`, release it for good. False where it changed meanwhile.
+
+        `if_still` is asked after the row was read: a run that takes its number up again meanwhile has written to it.
+        """
+        row = self._row(definition, version)
+        if row is None or not if_still():
+            return False
+        etag, said = str(row.pop("etag")), {} if why is None else {"released": True, "why": why}
+        try:
+            self._tables.transact(TABLE, [Change("replace", {**row, "counts": False, **said}, etag)])
+        except Conflict:
+            return False
+        return True
+
+    def _row(self, definition: str, version: Version) -> Row | None:
+        try:
+            return self._tables.get(TABLE, _partition(definition), _version_key(version))
+        except NotFound:
+            return None
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a request's id names: a run, the content that the request came with, and when the two were bound."""
+
+    run: str
+    content: str
+    at: datetime
+    etag: str
+
 
 class Requests:
-    """Which run a request's id names. Rests on an insert that can succeed once."""
+    """Which run a request's id names, and a message that asks for one. Rests on an insert that can succeed once."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def name(self, request_id: str, run: str, content: str) -> tuple[str, str]:
-        """Let `request_id` name a run. Returns the run it names and the content it came with, first of all."""
-        key = sha256(request_id.encode()).hexdigest()
-        row = {"PartitionKey": key, "RowKey": _REQUEST, "request": request_id, "run": run, "content": content}
+    def name(self, message: str, run: str) -> str:
+        """Let a message name a run. Returns the run it names: that of its first delivery."""
+        key = sha256(message.encode()).hexdigest()
+        row = {"PartitionKey": key, "RowKey": _REQUEST, "request": message, "run": run}
         try:
             self._tables.insert(SOURCES, row)
         except Conflict:
             row = self._tables.get(SOURCES, key, _REQUEST)
-        return str(row["run"]), str(row["content"])
+        return str(row["run"])
 
-    def rename(self, request_id: str, run: str) -> None:
-        """Let `request_id` name another run: the one that has its source already."""
-        key = sha256(request_id.encode()).hexdigest()
-        self._tables.merge(SOURCES, {"PartitionKey": key, "RowKey": _REQUEST, "run": run})
+    def bound(self, image: str, request_id: str) -> Bound | None:
+        """What the id of a request for an image names, None where it is free. Each image has ids of its own."""
+        try:
+            row = self._tables.get(SOURCES, _source(image, request_id), _REQUEST)
+        except NotFound:
+            return None
+        return Bound(str(row["run"]), str(row["content"]), row["at"], str(row["etag"]))
+
+    def bind(self, image: str, request_id: str, run: str, content: str, over: Bound | None) -> None:
+        """Let a request's id name a run, where it still names what `over` says. Look again: another may be faster."""
+        row = {
+            "PartitionKey": _source(image, request_id), "RowKey": _REQUEST, "request": request_id,
+            "run": run, "content": content, "at": datetime.now(UTC),
+        }  # fmt: skip
+        with suppress(Conflict):
+            if over is None:
+                self._tables.insert(SOURCES, row)
+            else:
+                self._tables.transact(SOURCES, [Change("replace", row, over.etag)])
 
 
 class Holds:
@@ -144,31 +236,90 @@ class Holds:
         return Hold(str(row["why"]), str(row["by"]), row["at"])
 
 
-class Turns:
-    """The amendments of a version in the order they were asked for, the one at work among them.
+@dataclass(frozen=True)
+class Line:
+    """The amendments of a version. `waiting` are those that are not done, the first one first, with when each was
+    asked for; `at_work` is the one of them that has its turn; `about` names those that take up more of the same."""
 
-    One partition a version.
+    at_work: str | None
+    waiting: list[tuple[str, datetime]]
+    about: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Line:
+    """The amendments of a version. `waiting` are those that are not done, the first one first, with when each was
+    asked for; `at_work` is the one of them that has its turn; `about` names those that take up more of the same."""
+
+    at_work: str | None
+    waiting: list[tuple[str, datetime]]
+    about: dict[str, str]
+
+
+class Turns:
+    """Whose turn it is to amend a version. One partition a version.
+
+    What is urgent goes before all that is not, and otherwise what was asked for first.
     """
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def take(self, version: str, run: str) -> None:
-        """Let a run stand in line, behind those that do already."""
+    def take(self, version: str, run: str, *, urgent: bool = False, about: str = "") -> str:
+        """Let a run stand in line. Returns the run that does: another, where one waits that is `about` the same."""
         at = datetime.now(UTC)
-        self._tables.insert(
-            SOURCES, {"PartitionKey": _turns(version), "RowKey": f"{at:%Y%m%d%H%M%S%f}|{run}", "run": run, "at": at}
+        partition, rank = _turns(version), 0 if urgent else 1
+        row = {"PartitionKey": partition, "RowKey": f"{_TURN}{rank}|{at:%Y%m%d%H%M%S%f}|{run}", "run": run, "at": at}
+        changes = [Change("insert", row)]
+        if about:
+            key = f"{_ABOUT}{sha256(about.encode()).hexdigest()}"
+            changes.append(Change("insert", {"PartitionKey": partition, "RowKey": key, "run": run, "about": about}))
+        while True:
+            try:
+                self._tables.transact(SOURCES, changes)
+            except Conflict:
+                if not about:
+                    return run  # a write whose answer was lost meets itself
+                with suppress(NotFound):  # it has its turn by now
+                    return str(self._tables.get(SOURCES, partition, key)["run"])
+            else:
+                return run
+
+    def line(self, version: str) -> Line:
+        """Who stands in line; one query."""
+        rows = self._tables.rows(SOURCES, _turns(version))
+        return Line(
+            next((str(row["run"]) for row in rows if row["RowKey"] == _AT_WORK), None),
+            [(str(row["run"]), row["at"]) for row in rows if str(row["RowKey"]).startswith(_TURN)],
+            {str(row["about"]): str(row["run"]) for row in rows if str(row["RowKey"]).startswith(_ABOUT)},
         )
 
-    def line(self, version: str) -> list[tuple[str, datetime]]:
-        """The runs that stand in line, the first one first, and since when each does."""
-        return [(str(row["run"]), row["at"]) for row in self._tables.rows(SOURCES, _turns(version))]
+    def begin(self, version: str, run: str) -> str:
+        """Let a run have its turn, unless another has it. Returns the one that has."""
+        partition = _turns(version)
+        while True:
+            try:
+                self._tables.insert(SOURCES, {"PartitionKey": partition, "RowKey": _AT_WORK, "run": run})
+            except Conflict:
+                with suppress(NotFound):
+                    return str(self._tables.get(SOURCES, partition, _AT_WORK)["run"])
+            else:
+                return run
+
+    def close(self, version: str, about: str) -> None:
+        """Let a run take up no more: what is said from now on is the next one's."""
+        self._tables.delete(SOURCES, _turns(version), f"{_ABOUT}{sha256(about.encode()).hexdigest()}")
 
     def leave(self, version: str, run: str) -> None:
-        """Let a run stand in line no longer."""
-        for row in self._tables.rows(SOURCES, _turns(version)):
+        """Let a run stand in line no longer, and let the next one have its turn."""
+        partition = _turns(version)
+        for row in self._tables.rows(SOURCES, partition):
+            if row["run"] == run and row["RowKey"] != _AT_WORK:
+                self._tables.delete(SOURCES, partition, str(row["RowKey"]))
+        with suppress(NotFound, Conflict):  # another has its turn by now
+            row = self._tables.get(SOURCES, partition, _AT_WORK)
             if row["run"] == run:
-                self._tables.delete(SOURCES, str(row["PartitionKey"]), str(row["RowKey"]))
+                self._tables.delete(SOURCES, partition, _AT_WORK, row["etag"])
 
 
 class Sources:
@@ -256,12 +407,29 @@ def _version_prefix(parts: tuple[int, ...]) -> str:
     return "v|" + "".join(f"{LARGEST_PART - part:010}|" for part in parts)
 
 
+def _with(version: Version, part: int, value: int) -> Version:
+    parts = [*version[:part], value, 0, 0]
+    return Version(*parts[:3])
+
+
+def _keys(row: Row) -> Row:
+    return {"PartitionKey": row["PartitionKey"], "RowKey": row["RowKey"]}
+
+
+def _reservation(row: Row) -> Reservation:
+    return Reservation(
+        Version.parse(str(row["version"])), str(row["run"]), str(row["source"]), bool(row.get("released"))
+    )
+
+
 def _run_key(run: str) -> str:
     return f"r|{run}"
 
 
-def _source(image: str, url: str) -> str:
-    return f"{image}|{sha256(url.encode()).hexdigest()}"
+def _source(image: str, source: str) -> str:
+    # Azure tells no ids of resources apart by their case, and addresses of blobs it does.
+    named = source.lower() if source.startswith("/") else source
+    return f"{image}|{sha256(named.encode()).hexdigest()}"
 
 
 def _turns(version: str) -> str:

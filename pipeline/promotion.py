@@ -14,11 +14,13 @@ from pipeline.cloud.faults import CloudFault, NotFound
 from pipeline.context import Context
 from pipeline.gallery import APPROVED, KEEP, Listing, VersionFacts
 from pipeline.gates import Gate, Plan, plan, why_nothing
+from pipeline.ledger import Reservation
+from pipeline.numbers import TooManyUnpublished, check_named, highest
 from pipeline.requests import OURS
 from pipeline.runs import Overtaken, Run, Stage
 from pipeline.source import SourceKind
 from pipeline.stages.marks import ORIGIN_TAG, SOURCE_TAG, tag_value
-from pipeline.versions import Version, Wish
+from pipeline.versions import NoNumber, Version, Wish
 
 _log = structlog.get_logger()
 _MOST_TAGS = 40  # Azure takes 50 on a resource, and the pipeline adds its own
@@ -49,6 +51,8 @@ def look(ctx: Context, rule: Promotion, only: str | None = None) -> Plan:
     found = replace(found, hold=ctx.holds.of(rule.key))
     while pick := found.pick:
         gate = _last_gate(ctx, target, ctx.compute.version(ctx.definition_of(rule.from_), pick.name))
+        if gate is None and rule.number is PromotedNumber.KEEP:
+            gate = _number_gate(ctx, target, pick, have)
         if gate is None:
             break
         found = found.kept_back(pick, gate)
@@ -68,6 +72,21 @@ def _last_gate(ctx: Context, target: str, version: VersionFacts) -> Gate | None:
     return None
 
 
+def _number_gate(ctx: Context, target: str, version: VersionFacts, have: Version | None) -> Gate | None:
+    """Why a target may not have a version under its number."""
+    number = Version.parse(version.name)
+    held, run = ctx.ledger.reservation(ctx.catalog.definition_id(target), number), _run_of(ctx, target, version)
+    if held and held.released:
+        return Gate(f"its number was released in {target}, and is given to nobody again", may_open=False)
+    if held and (run is None or held.run != run.id):
+        return Gate(f"the run {held.run} of {target} has its number", may_open=False)
+    try:
+        check_named(ctx, target, number, have, version.id)
+    except NoNumber as fault:
+        return Gate(f"Gallerist has not given it its number: {fault}", may_open=True)
+    return None
+
+
 def _run_of(ctx: Context, target: str, version: VersionFacts) -> Run | None:
     """The run that claimed a version for a target."""
     owner = ctx.sources.claimed_by(target, version.id, version.fingerprint)
@@ -83,18 +102,22 @@ def _have(ctx: Context, rule: Promotion, there: Listing) -> Version | None:
         numbers = [_number(source.rpartition("/")[2]) for source in promoted]
         ours = [n for n in numbers if n and tag_value(f"{staging}/versions/{n}").lower() in promoted]
         return max(ours, default=None)
-    held = _highest_used(ctx, staging, ctx.catalog.definition_id(ctx.catalog.target_of(rule)))
-    return max((n for n in [held, *(version.number for version in there.versions)] if n), default=None)
+    return _highest_used(ctx, staging, ctx.catalog.definition_id(ctx.catalog.target_of(rule)), there)
 
 
-def _highest_used(ctx: Context, staging: str, target: str) -> Version | None:
-    """The highest number of a target that is given for good: not to a promotion of the version of that number, which
-    may have failed, and then is taken up again."""
-    for number, source, run in ctx.ledger.reserved(target):
-        loaded = ctx.runs.load(run) if source.lower() == f"{staging}/versions/{number}".lower() else None
-        if loaded is None or loaded[0].stage is Stage.PUBLISHED:
-            return number
-    return None
+def _highest_used(ctx: Context, staging: str, target: str, there: Listing) -> Version | None:
+    """The highest number that counts in a target, but for a promotion of the version of that number that is not
+    published yet: that one is taken up again."""
+
+    def is_under_way(found: Reservation, run: Run | None) -> bool:
+        its_own = found.source.lower() == f"{staging}/versions/{found.version}".lower()
+        return its_own and run is not None and run.stage is not Stage.PUBLISHED
+
+    names = [version.name for version in there.versions if version.number]
+    try:
+        return highest(ctx, target, names, unless=is_under_way)
+    except TooManyUnpublished as fault:
+        return fault.reached
 
 
 def _number(text: str) -> Version | None:

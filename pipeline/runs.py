@@ -36,6 +36,8 @@ _ALL_DETAILS = 15_000
 """UTF-16 units of what all regions together may say of themselves."""
 _LONGEST_OPERATION = 8000
 """Addresses of operations are signed, and 3,500 characters long in recorded traffic."""
+MOST_ASKERS = 20
+"""Callers that a run keeps as having asked for it."""
 _ID = re.compile(r"[a-z0-9-]{1,80}")
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -115,6 +117,16 @@ class Amendment(BaseModel):
     by_id: str = ""
     note: str = ""
     """Whom the caller says it is for. Nobody has looked at that."""
+
+    @property
+    def is_judgement(self) -> bool:
+        """Whether it says something of a version: a verdict or an approval."""
+        return self.purpose in (Purpose.VERDICT, Purpose.APPROVAL)
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it goes before all that is not: it says which versions are `latest`."""
+        return not self.is_judgement
 
 
 class Run(BaseModel):
@@ -201,6 +213,16 @@ class Run(BaseModel):
             id=new_run_id(image, at), image=image, source=source, created=at, began=at, entered=at, due=at, **facts
         )
 
+    def ask_too(self, asked: Run) -> None:
+        """Be asked for by whoever asks for that draft, too."""
+        self.asked_by = list(dict.fromkeys([*self.asked_by, *asked.asked_by]))[:MOST_ASKERS]
+
+    def number_as(self, asked: Run) -> None:
+        """Be numbered as that draft of a request wants it, where it says. Who may not jump does not by another's
+        word."""
+        self.may_jump = asked.may_jump or (self.may_jump and asked.wish is None)
+        self.wish = asked.wish or self.wish
+
     @property
     def purpose(self) -> str:
         """What the run is for: publish, promotion, or what its amendment is for."""
@@ -258,15 +280,15 @@ class RunStore:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def begin(self, run: Run) -> bool:
-        """Write a new run down. False where it exists already, whoever began it."""
+    def begin(self, run: Run, why: str = "") -> bool:
+        """Write a new run down, and `why` it begins. False where it exists already, whoever began it."""
         with suppress(Conflict):
             self._tables.insert(TABLE, {"PartitionKey": _LIVE, "RowKey": run.id, "at": now()})
         with suppress(Conflict):
             self._tables.insert(TABLE, {"PartitionKey": _ALL, "RowKey": _newest_first(run), "image": run.image})
         try:
             self._tables.transact(
-                TABLE, [Change("insert", _row(run)), Change("insert", _happening(run, run.stage, _begun(run)))]
+                TABLE, [Change("insert", _row(run)), Change("insert", _happening(run, run.stage, _begun(run, why)))]
             )
         except Conflict:
             return False
@@ -364,9 +386,9 @@ class RunStore:
         ]
 
 
-def _begun(run: Run) -> str:
+def _begun(run: Run, why: str) -> str:
     if not run.amendment:
-        return "begun"
+        return f"begun, {why}" if why else "begun"
     by = f" by {run.amendment.by}" if run.amendment.by else ""
     by += f" ({run.amendment.note})" if run.amendment.note else ""
     return f"begun: {run.purpose}{by}" + (f": {run.amendment.why}" if run.amendment.why else "")

@@ -17,6 +17,8 @@ from typing import NamedTuple, Self
 from pydantic import BaseModel, ConfigDict
 
 LARGEST_PART = 2**31 - 1
+ROOM = 1_000_000
+"""How many numbers at the end of each part are left to counting: nobody may name one of them."""
 PLACE = "{version}"
 """Where a pattern of file names has the number."""
 _PATTERN = re.compile(r"(0|[1-9]\d{0,9})\.(0|[1-9]\d{0,9})\.(0|[1-9]\d{0,9})", re.ASCII)
@@ -72,6 +74,8 @@ class Version(NamedTuple):
 
 
 FIRST = Version(1, 0, 0)
+_START = "Set version.start in the catalog to a higher number"
+_JUMP = f"{_START}, or let an operator ask for it with jump"
 
 
 def in_range(version: Version, text: str) -> bool:
@@ -153,7 +157,7 @@ def next_version(
             number = highest._replace(patch=highest.patch + 1)
     number = max(number, start) if bump is not Bump.CALVER else number
     if max(number) > LARGEST_PART:
-        raise NoNumber(f"no {bump} version follows {highest}: a part of a version ends at {LARGEST_PART}")
+        raise NoNumber(f"no {bump} version follows {highest}: a part of a version ends at {LARGEST_PART}. {_START}")
     return number
 
 
@@ -164,6 +168,32 @@ def next_within(highest: Version | None, within: tuple[int, ...]) -> Version:
     if highest.patch == LARGEST_PART:
         raise NoNumber(f"no version follows {highest}: a part of a version ends at {LARGEST_PART}")
     return highest._replace(patch=highest.patch + 1)
+
+
+def part_of(bump: Bump) -> int:
+    """Which part of a number `bump` counts up, from 0; the parts behind it are 0."""
+    return {Bump.MAJOR: 0, Bump.MINOR: 1}.get(bump, 2)
+
+
+def check_named(number: Version, highest: Version | None, bump: Bump, *, start: Version, today: date) -> None:
+    """Check that a number somebody names, rather than `bump` counting on from `highest`, does not end the numbering.
+
+    It is at most one major above `highest`, or above `start` where that is higher; where the rule is calver, of no
+    later day than that or `today`; and it leaves the last ROOM numbers of each part to counting. Raises NoNumber.
+    """
+    base = max(highest or start, start)
+    if max(number) > LARGEST_PART - ROOM:
+        most = LARGEST_PART - ROOM
+        raise NoNumber(f"version {number} leaves no room for what follows it: ask for parts of {most} at most. {_JUMP}")
+    if bump is Bump.CALVER:
+        latest = max((today.year, today.month * 100 + today.day), base[:2])
+        if number[:2] > latest:
+            raise NoNumber(f"version {number} is ahead of its day: ask for {latest[0]}.{latest[1]}.x at most. {_JUMP}")
+    elif number.major > base.major + 1:
+        above = f"{base}, the highest that counts" if base == highest else f"{base}, where the catalog lets it start"
+        raise NoNumber(
+            f"version {number} is more than one major above {above}: ask for {base.major + 1}.x.x at most. {_JUMP}"
+        )
 
 
 def check_pattern(pattern: str) -> None:
