@@ -182,7 +182,8 @@ class Identity:
         """App Service's token endpoint: `GET /msi/token`, api-version 2019-08-01."""
 
         async def get_token(request: Request) -> Response:
-            if not secrets.compare_digest(request.headers.get("X-IDENTITY-HEADER", ""), self.header):
+            sent = request.headers.get("X-IDENTITY-HEADER", "")
+            if not secrets.compare_digest(sent.encode(), self.header.encode()):
                 return _refusal(401, "The X-IDENTITY-HEADER header is missing or wrong.")
             if request.query_params.get("api-version") != API_VERSION:
                 return _refusal(400, f"The api-version query parameter is required and must be {API_VERSION}.")

@@ -70,6 +70,7 @@ def test_answers_as_app_service_does(identity: Identity, endpoint: httpx.Client)
     [
         (None, {"api-version": "2019-08-01", "resource": STORAGE[0]}, 401),
         ("wrong", {"api-version": "2019-08-01", "resource": STORAGE[0]}, 401),
+        ("no ASCII", {"api-version": "2019-08-01", "resource": STORAGE[0]}, 401),
         ("right", {"resource": STORAGE[0]}, 400),
         ("right", {"api-version": "2017-09-01", "resource": STORAGE[0]}, 400),
         ("right", {"api-version": "2019-08-01"}, 400),
@@ -79,8 +80,9 @@ def test_answers_as_app_service_does(identity: Identity, endpoint: httpx.Client)
 def test_refuses(
     identity: Identity, endpoint: httpx.Client, header: str | None, query: dict[str, str], status: int
 ) -> None:
-    sent = {"right": identity.header, "wrong": "00", None: None}[header]
-    answer = endpoint.get("/msi/token", params=query, headers={"X-IDENTITY-HEADER": sent} if sent else {})
+    sent = {"right": identity.header, "wrong": "00", "no ASCII": "é", None: None}[header]
+    headers = {"X-IDENTITY-HEADER": sent.encode("latin-1")} if sent else {}
+    answer = endpoint.get("/msi/token", params=query, headers=headers)
     assert answer.status_code == status
     assert answer.json()["message"]
 
