@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
@@ -37,11 +37,14 @@ class Api:
 
     def runs(self, limit: int, **wanted: str | None) -> Iterator[Json]:
         """The newest `limit` runs of those `wanted`: by image, state, since and until."""
+        return self._pages("runs", "runs", limit, wanted)
+
+    def _pages(self, path: str, list_name: str, limit: int, wanted: Mapping[str, str | None]) -> Iterator[Json]:
         following: str | None = None
         while limit > 0:
-            page = self._ask("GET", "runs", {**wanted, "limit": str(min(limit, _PAGE)), "next": following})
-            yield from page["runs"]
-            limit -= len(page["runs"])
+            page = self._ask("GET", path, {**wanted, "limit": str(min(limit, _PAGE)), "next": following})
+            yield from page[list_name]
+            limit -= len(page[list_name])
             following = page.get("next")
             if not following:
                 return
@@ -61,8 +64,12 @@ class Api:
     def versions(self, image: str, limit: int) -> Json:
         return self._ask("GET", f"images/{quote(image, safe='')}/versions", {"limit": str(limit)})
 
+    def audit(self, limit: int, **wanted: str | None) -> Iterator[Json]:
+        """The newest `limit` changes of those `wanted`: by who, since and until."""
+        return self._pages("audit", "audit", limit, wanted)
+
     def amend(self, image: str, version: str, how: str, body: Json) -> Json:
-        """Say something of a version: `how` is verdict, approval, withdrawal or reinstatement."""
+        """Say something of a version: `how` is verdict, approval, withdrawal, reinstatement or number-release."""
         path = f"images/{quote(image, safe='')}/versions/{quote(version, safe='')}/{how}"
         return self._ask("POST", path, body=body)
 
@@ -111,18 +118,6 @@ class Api:
         return {"Authorization": f"Bearer {credential().get_token(self._audience.rstrip('/') + '/.default').token}"}
 
 
-def safe_url(url: str) -> str:
-    """`url`, where a key or a token may travel to it. Raises ValueError."""
-    try:
-        parts = urlsplit(url)
-        here = parts.hostname in ("127.0.0.1", "::1", "localhost")
-    except ValueError:
-        raise ValueError("takes an https:// address, such as https://NAME.azurewebsites.net") from None
-    if not parts.netloc or parts.query or parts.scheme not in (("https", "http") if here else ("https",)):
-        raise ValueError("takes an https:// address, such as https://NAME.azurewebsites.net")
-    return url
-
-
 def _fault(answer: httpx.Response) -> CloudFault:
     try:
         error = answer.json()["error"]
@@ -133,12 +128,15 @@ def _fault(answer: httpx.Response) -> CloudFault:
     # The message of a request that is refused is its faults in one line.
     said = "\n  ".join(["the request is refused:", *named]) if named else message or f"HTTP {answer.status_code}"
     match answer.status_code:
-        case 401 | 403:
+        case 401:
+            why = f": {message}" if message else ""
             return Denied(
-                f"the function app refuses this identity ({answer.status_code}): set GALLERIST_KEY to a function key, "
-                "or GALLERIST_AUDIENCE to the app's Application ID URI and sign in (az login)",
-                code or "Denied",
+                f"the function app does not know who asks{why}. Set GALLERIST_KEY to one of its keys, with --as ROLE "
+                "GALLERIST_KEY_ROLE, or GALLERIST_AUDIENCE to its Application ID URI and sign in (az login)",
+                code or "NotSignedIn",
             )
+        case 403:
+            return Denied(message or "the function app does not allow this", code or "NotAllowed")
         case 404:
             return NotFound(said, code or "NotFound")
         case 409 | 412:

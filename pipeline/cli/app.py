@@ -56,6 +56,10 @@ def publish(
         str | None, typer.Option(help="Your name for this request; the same again is the same run.")
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="name=value, on the version; as often as you like.")] = None,
+    jump: Annotated[
+        bool,
+        typer.Option("--jump", help="Take a --version more than one major above the highest. Operators only."),
+    ] = False,
     wait: Wait = False,
     url: Url = None,
     audience: Audience = None,
@@ -80,7 +84,7 @@ def publish(
         raise typer.BadParameter("give one of --version and --bump", param_hint="--version, --bump")
     request = {
         "image": image, "source": source, "version": version, "bump": bump, "request_id": request_id,
-        "tags": _pairs(tag or [], "--tag", "name=value"),
+        "tags": _pairs(tag or [], "--tag", "name=value"), "jump": jump,
     }  # fmt: skip
     api = api_of(url, audience)
     begun = api.publish({name: value for name, value in request.items() if value})
@@ -124,6 +128,26 @@ def _since(given: str | None) -> str | None:
         return datetime.fromisoformat(given).astimezone(UTC).isoformat()
     except ValueError as error:
         raise typer.BadParameter("takes ISO 8601, or an age such as 90m, 24h or 7d", param_hint="--since") from error
+
+
+@app.command(epilog=EPILOG)
+@ends_well
+def audit(
+    since: Annotated[str | None, typer.Option(help="Made since: ISO 8601, or an age such as 90m, 24h, 7d.")] = None,
+    who: Annotated[
+        str | None, typer.Option(help="By this caller only: an object id of Entra, key:ROLE, queue:NAME or timer:NAME.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50,
+    url: Url = None,
+    audience: Audience = None,
+    as_json: AsJson = False,
+) -> None:
+    """List who changed what, the newest first. Operators only."""
+    found = list(api_of(url, audience).audit(limit, since=_since(since), who=who))
+    if as_json:
+        show.document({"audit": found})
+    else:
+        show.audit(found)
 
 
 @app.command("show", epilog=EPILOG)
@@ -219,15 +243,18 @@ def check_catalog(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a catalog: all its faults at once, or what it publishes and where.
+    """Check a catalog: all its faults at once, or what it publishes and where. What is allowed and unwise is warned of.
 
     Whether Azure makes managed images for a gallery depends on two app settings, which are options here.
     """
     found = load_catalog(file, _galleries_only_in(vhd_account, managed_image_group))
     if not vhd_account and not managed_image_group:
         show.say(_NOT_CHECKED, "yellow", stderr=True)
+    warnings: list[str] = getattr(found, "warnings", list)()
+    for warning in warnings:
+        show.say(warning, "yellow", stderr=True)
     if as_json:
-        show.document({"catalog": str(file), "images": show.catalog_json(found)})
+        show.document({"catalog": str(file), "images": show.catalog_json(found), "warnings": warnings})
     else:
         show.catalog(found)
 

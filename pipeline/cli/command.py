@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import wraps
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, ParamSpec
 
 import typer
 
+from pipeline.access import Role
 from pipeline.catalog import CatalogError
 from pipeline.cli import show
-from pipeline.cli.api import Api, safe_url
+from pipeline.cli.api import Api
+from pipeline.cli.hosts import own_audience, safe_url
 from pipeline.cli.upload import Changed
 from pipeline.cloud.faults import CloudFault, Conflict, Denied, NotFound, Unavailable
 from pipeline.fit import Unfit
+from pipeline.validation import visible
 from pipeline.vhd import NotAVhd
 
 P = ParamSpec("P")
@@ -34,7 +39,8 @@ app = typer.Typer(
     context_settings={"auto_envvar_prefix": "GALLERIST", "help_option_names": ["-h", "--help"]},
     help="Hang VM images in Azure Compute Galleries: upload a VHD, publish it, look on.\n\n"
     "Storage and the function app are reached with your own identity: az login on a laptop, the managed identity of "
-    "a build agent. Instead of an Entra audience the function app may be given a function key, in GALLERIST_KEY.",
+    "a build agent. Instead of an Entra audience the function app may be given a key, in GALLERIST_KEY, or with --as "
+    "ROLE in GALLERIST_KEY_ROLE.",
     epilog=EPILOG,
 )
 catalog_app = typer.Typer(no_args_is_help=True, help="The catalog: what may be published, and where.")
@@ -57,19 +63,40 @@ Storage = Annotated[
 CatalogFile = Annotated[
     Path | None, typer.Option("--catalog", envvar="CATALOG", help="The catalog, to check the disk against its image.")
 ]
+As = Annotated[
+    Role | None,
+    typer.Option(
+        "--as",
+        envvar="GALLERIST_AS",
+        help="With the key of this role, in GALLERIST_KEY_ROLE, in place of GALLERIST_KEY.",
+    ),
+]
 RunId = Annotated[str, typer.Argument(help="The run's id, as publish and runs print it.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Look on until the run has ended, and exit as watch does.")]
 Every = Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")]
 
 
-def ends_well(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn what a command raises into a message and an exit code."""
+_role: ContextVar[Role | None] = ContextVar("role", default=None)
+
+
+@app.callback()
+def _as_whom(as_role: As = None) -> None:
+    _role.set(as_role)
+
+
+def ends_well(command: Callable[P, None]) -> Callable[..., None]:
+    """Turn what a command raises into a message and an exit code. What asks the function app takes --as, too."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         show.configure_logs()
+        if isinstance(role := kwargs.pop("as_role", None), Role):
+            _role.set(role)
         try:
             command(*args, **kwargs)
+        except typer.BadParameter as error:
+            error.message = visible(error.message)
+            raise
         except KeyboardInterrupt as stop:
             show.say(str(stop) or "interrupted", "yellow", stderr=True)
             raise typer.Exit(INTERRUPTED) from None
@@ -84,6 +111,10 @@ def ends_well(command: Callable[P, None]) -> Callable[P, None]:
             show.say(said, "red", stderr=True)
             raise typer.Exit(_exit_code(error)) from error
 
+    taken = signature(command, eval_str=True)
+    if "audience" in taken.parameters:
+        option = Parameter("as_role", Parameter.KEYWORD_ONLY, default=None, annotation=As)
+        run.__signature__ = taken.replace(parameters=[*taken.parameters.values(), option])  # type: ignore[attr-defined]
     return run
 
 
@@ -106,6 +137,15 @@ def api_of(url: str | None, audience: str | None) -> Api:
             param_hint="--url",
         )
     try:
-        return Api(safe_url(url), os.environ.get("GALLERIST_KEY"), audience)
+        safe_url(url)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--url") from error
+    if role := _role.get():
+        name = f"GALLERIST_KEY_{role.upper()}"
+        if not (key := os.environ.get(name)):
+            raise typer.BadParameter(f"missing; set {name} to the {role}'s key of the function app", param_hint="--as")
+        return Api(url, key, None)
+    try:
+        return Api(url, os.environ.get("GALLERIST_KEY"), own_audience(audience) if audience else None)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--audience") from error

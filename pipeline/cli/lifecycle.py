@@ -140,6 +140,23 @@ def rollback(
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
 @ends_well
+def release_number(
+    version: Version, why: Why, url: Url = None, audience: Audience = None, as_json: AsJson = False
+) -> None:
+    """Let the number of a version that the gallery does not hold bind no more. Operators only.
+
+    What was given too high a number by mistake would have every later one above it.
+    """
+    image, number = _split(version)
+    done = api_of(url, audience).amend(image, number, "number-release", {"why": why})
+    if as_json:
+        show.document(done)
+    else:
+        show.say(f"the number of {version} binds no more")
+
+
+@app.command(epilog=EPILOG, rich_help_panel=_PANEL)
+@ends_well
 def promote(
     image: Annotated[str, typer.Argument(metavar="IMAGE[@VERSION]", help="Of which image, or of which version of it.")],
     dry_run: DryRun = False,

@@ -17,6 +17,7 @@ from pipeline.catalog import Catalog, Drop, load_catalog
 from pipeline.cli import show
 from pipeline.cli.api import Api, Json
 from pipeline.cli.command import EPILOG, AsJson, Audience, CatalogFile, Storage, Url, api_of, app, ends_well
+from pipeline.cli.hosts import storage_endpoint
 from pipeline.cli.upload import Progress, Uploaded, Vhd, read_vhd
 from pipeline.cli.upload import upload as bring
 from pipeline.cloud.blobs import BlobFacts, Blobs
@@ -27,6 +28,7 @@ from pipeline.completeness import MOST_RANGES, examine
 from pipeline.fit import check_boot, check_size
 from pipeline.stages.marks import is_published
 from pipeline.upload_marks import COMPLETE
+from pipeline.validation import visible
 from pipeline.vhd import FOOTER, UPLOAD, NotAVhd, is_vhd_name
 
 _LINES_EVERY = 5.0  # seconds between two lines of progress where there is no terminal
@@ -191,10 +193,10 @@ def _endpoint(storage: str | None, url: str | None) -> str:
             "missing; set GALLERIST_STORAGE to the account's blob endpoint, https://ACCOUNT.blob.core.windows.net",
             param_hint="--storage",
         )
-    parts = _parts(found, "--storage")
-    if parts.scheme != "https" or not parts.netloc:
-        raise typer.BadParameter("takes https://ACCOUNT.blob.core.windows.net", param_hint="--storage")
-    return found.rstrip("/")
+    try:
+        return storage_endpoint(found)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--storage" if storage else "--to") from None
 
 
 def _place(to: str, storage: str | None, name: str) -> tuple[str, str, str]:
@@ -228,7 +230,7 @@ def _bring(vhd: Vhd, blob: PageBlob, parallel: int, *, overwrite: bool) -> Uploa
         tell = _lines()
         if sys.stderr.isatty():
             bar = stack.enter_context(show.transfer())
-            task = bar.add_task(vhd.path.name, total=None, shown="")
+            task = bar.add_task(visible(vhd.path.name), total=None, shown="")
 
             def tell(now: Progress) -> None:
                 shown = f"{show.bytes_of(now.looked)} of {show.bytes_of(now.total)} that are no hole"
