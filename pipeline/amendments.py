@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 import structlog
 
-from pipeline.access import Caller
+from pipeline.access import Caller, NotAllowed
 from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.engine import NotNow
-from pipeline.gallery import APPROVED, MOST_TAGS, WITHDRAWN, Listing, VersionFacts
+from pipeline.gallery import APPROVED, WITHDRAWN, Listing, VersionFacts
+from pipeline.judgements import about
 from pipeline.requests import InvalidRequest, Verdict
 from pipeline.runs import Amendment, Purpose, Run, Stage
 from pipeline.source import SourceKind
 from pipeline.stages.amending import is_done, tags_after, waiting
 from pipeline.stages.marks import SOURCE_TAG, tag_value
-from pipeline.validation import unknown
+from pipeline.stages.ripeness import publishers
+from pipeline.validation import names, quoted, unknown
 
 _log = structlog.get_logger()
-_ROOM = 5  # tags that are left for what people say, however much test systems have to say
+MOST_WAITING = 50
+"""Amendments that stand in line for one version. A withdrawal is never one too many."""
 
 
-def amend(ctx: Context, image: str, version: str, amendment: Amendment, key: str | None = None) -> Run | None:
-    """Begin to amend a version. None where it is so already. The run's first step is due.
+def amend(ctx: Context, image: str, found: VersionFacts, amendment: Amendment, key: str | None = None) -> Run | None:
+    """Write down what is said of a version, and begin to amend the version, or join what waits to do so.
 
-    The same `key` again is the same run. Raises NotFound, or InvalidRequest for a version that takes no more tags.
+    None where the version is so already, or where it was said differently since. The run's first step is due. The
+    same `key` again is the same saying. Raises NotNow where too many amendments of the version wait.
     """
-    found = ctx.compute.version(ctx.definition_of(image), version)
-    if amendment.purpose in (Purpose.VERDICT, Purpose.APPROVAL):
-        _check_room(found, amendment)
     run = Run.draft(
         image,
         found.id,
@@ -38,41 +40,98 @@ def amend(ctx: Context, image: str, version: str, amendment: Amendment, key: str
         stage=Stage.AMENDING,
         amendment=amendment,
         definition=ctx.catalog.definition_id(image),
-        version=version,
+        version=found.name,
     )
+    first = run.created
     if key:
-        run.id, _ = ctx.requests.name(key, run.id, "")
+        run.id, came = ctx.requests.name(key, run.id, run.created.isoformat())
         if loaded := ctx.runs.load(run.id):
             return loaded[0]
-    if found.state == "Succeeded" and is_done(found, amendment) and not waiting(ctx, found.id):
+        first = datetime.fromisoformat(came)
+    line = ctx.turns.line(found.id)
+    joins = amendment.is_judgement and about(amendment) in line.about
+    if len(line.waiting) >= MOST_WAITING and amendment.purpose is not Purpose.WITHDRAWAL and not joins:
+        raise NotNow(
+            f"{len(line.waiting)} amendments of {image} {found.name} wait for their turn, and no more may: "
+            "ask again when some of them are done"
+        )
+    if not ctx.judgements.say(found.fingerprint, amendment, run.id, first, again=first != run.created):
         return None
-    ctx.turns.take(found.id, run.id)
-    if ctx.runs.begin(run):
-        _log.info("amendment_begun", run=run.id, image=image, version=version, purpose=run.purpose, by=amendment.by)
-    return run
+    if not line.waiting and found.state == "Succeeded":
+        judged = ctx.judgements.of(found.fingerprint) if amendment.is_judgement else None
+        if is_done(found, amendment, tags_after(found, amendment, judged)):
+            return None
+    begun = _in_line(ctx, run)
+    if key and begun.id != run.id:
+        ctx.requests.rename(key, begun.id)
+    return begun
 
 
-def _check_room(version: VersionFacts, amendment: Amendment) -> None:
-    after = tags_after(version, amendment)
-    if len(after) > max(len(version.tags), MOST_TAGS - _ROOM):
-        said = f"version {version.name} bears {len(version.tags)} tags; Azure takes {MOST_TAGS}, and some are kept free"
-        raise InvalidRequest([("name", said)])
+def _in_line(ctx: Context, draft: Run) -> Run:
+    """The run that stands in line for what the draft is to do, begun from it where there was none."""
+    amendment = draft.amendment
+    assert amendment  # noqa: S101 - the draft is an amendment's
+    while True:
+        joined = ctx.turns.take(
+            draft.source, draft.id, urgent=amendment.is_urgent, about=about(amendment) if amendment.is_judgement else ""
+        )
+        loaded = ctx.runs.load(joined) if joined != draft.id else None
+        if loaded and not loaded[0].stage.ended:
+            return loaded[0]
+        if loaded:
+            ctx.turns.leave(draft.source, joined)  # it ended without letting go: a death between two writes
+            continue
+        run = draft.model_copy(update={"id": joined})
+        if ctx.runs.begin(run):
+            told = {"image": run.image, "version": run.version, "purpose": run.purpose}
+            _log.info("amendment_begun", run=run.id, **told, by=amendment.by, by_id=amendment.by_id)
+        return run
 
 
 def judge_version(ctx: Context, verdict: Verdict, caller: Caller, key: str | None = None) -> Run | None:
-    """Let a verdict become the tag that gates promotion. None where the version bears it already.
+    """Let a verdict count for promotion, and become a tag. None where the version bears it already.
 
-    The same `key` again is the same verdict. Raises NotFound, or InvalidRequest.
+    The same `key` again is the same verdict. Raises NotFound, NotNow, or InvalidRequest for a verdict that no rule asks
+    for.
     """
-    tags: dict[str, str | None] = {verdict.name: verdict.outcome}
+    image = _known(ctx, verdict.image)
+    tags: dict[str, str | None] = {_asked_for(ctx, image, verdict.name): verdict.outcome}
     said = Amendment(purpose=Purpose.VERDICT, tags=tags, why=verdict.details or "", **_by(caller, verdict.by))
-    return amend(ctx, _known(ctx, verdict.image), verdict.version, said, key)
+    return amend(ctx, image, ctx.compute.version(ctx.definition_of(image), verdict.version), said, key)
+
+
+def _asked_for(ctx: Context, image: str, name: str) -> str:
+    """The name of a verdict as the first rule spells it that requires it. Raises InvalidRequest where none does."""
+    asked: dict[str, str] = {}
+    for rule in ctx.catalog.rules_from(image):
+        for one in rule.require:
+            asked.setdefault(one.lower(), one)
+    if name.lower() in asked:
+        return asked[name.lower()]
+    if asked:
+        required = names(sorted(asked.values()), "or")
+        words = f"takes {required}, as the promotion rules of {image} require, not {quoted(name)}"
+    else:
+        words = (
+            f"takes a verdict that a promotion rule of {image} requires, and none requires any: give a rule in the "
+            f"catalog's promotions require: {{{quoted(name)}: passed}}"
+        )
+    raise InvalidRequest([("name", words)])
 
 
 def approve(ctx: Context, image: str, version: str, *, caller: Caller, note: str) -> Run | None:
-    """Let a person's approval become the tag that a rule with `approval` waits for. Raises NotFound."""
+    """Let an approval count for rules with `approval`, and become a tag. None where the version bears it already.
+
+    Raises NotFound, NotNow, or NotAllowed where the caller's approval would count for no rule (`four_eyes`).
+    """
+    found = ctx.compute.version(ctx.definition_of(_known(ctx, image)), version)
+    rules = [rule for rule in ctx.catalog.rules_from(image) if rule.approval]
+    if caller.signed_in and rules and all(rule.four_eyes for rule in rules):
+        judged = replace(ctx.judgements.of(found.fingerprint), published_by=publishers(ctx, found.id))
+        if part := judged.part_of(caller.id, f"{image} {version}"):
+            raise NotAllowed(f"{caller.name} {part}: another person has to approve it (four_eyes)")
     said = Amendment(purpose=Purpose.APPROVAL, tags={APPROVED: tag_value(caller.name)}, **_by(caller, note))
-    return amend(ctx, _known(ctx, image), version, said)
+    return amend(ctx, image, found, said)
 
 
 def withdraw(
@@ -93,7 +152,7 @@ def withdraw(
     source = f"{ctx.catalog.definition_id(_known(ctx, image))}/versions/{version}"
     further = list(_promoted_from(ctx, image, source)) if promoted else []
     try:
-        runs = [amend(ctx, image, version, amendment)]
+        runs = [amend(ctx, image, ctx.compute.version(ctx.definition_of(image), version), amendment)]
     except NotFound:
         if not further:
             raise
@@ -113,11 +172,11 @@ def _promoted_from(ctx: Context, image: str, source: str) -> Iterator[tuple[str,
 
 
 def reinstate(ctx: Context, image: str, version: str, *, why: str, caller: Caller, note: str = "") -> Run | None:
-    """Undo a withdrawal. Raises NotFound."""
+    """Undo a withdrawal. Raises NotFound, or NotNow."""
     amendment = Amendment(
         purpose=Purpose.REINSTATEMENT, tags={WITHDRAWN: None}, in_latest=True, why=why, **_by(caller, note)
     )
-    return amend(ctx, _known(ctx, image), version, amendment)
+    return amend(ctx, image, ctx.compute.version(ctx.definition_of(_known(ctx, image)), version), amendment)
 
 
 @dataclass(frozen=True)

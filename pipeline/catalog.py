@@ -26,8 +26,12 @@ from pydantic import (
     model_validator,
 )
 
+from pipeline.access import Caller, NotAllowed, Role
+from pipeline.addresses import CONTAINER, LONGEST_NAME, name_fault
+from pipeline.patterns import Pattern
 from pipeline.replication import region_name
 from pipeline.requests import ImageName, TagName, TagValue, alike
+from pipeline.resource_ids import GROUP
 from pipeline.validation import Fault, Faults, beside, described, field_name, names, parsed, pattern, quoted, sentence
 from pipeline.versions import FIRST, Bump, Version, check_pattern, in_range
 from pipeline.yaml_text import NotYaml, read_yaml
@@ -83,9 +87,7 @@ DefinitionName = Annotated[
 ]
 
 _GALLERY_ID = re.compile(
-    r"/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
-    r"/providers/Microsoft\.Compute/galleries/(?P<name>[A-Za-z0-9]([A-Za-z0-9_.]{0,78}[A-Za-z0-9])?)/?",
-    re.IGNORECASE,
+    rf"{GROUP}(?ai:/providers/Microsoft\.Compute/galleries/(?P<name>[a-z0-9]([a-z0-9_.]{{0,78}}[a-z0-9])?)/?)"
 )
 
 
@@ -312,12 +314,57 @@ class Drop:
 
     def __init__(self, pattern: str) -> None:
         self.container, _, path = pattern.partition("/")
-        self._path = _pattern(path)
-        self.prefix = re.split(r"[*?]", path)[0]
+        self._path = Pattern(path)
+        self.prefix = self._path.prefix
 
     def takes(self, name: str) -> bool:
-        """Whether the pattern takes a blob of this name in its container."""
-        return bool(self._path.fullmatch(name))
+        """Whether the pattern takes a blob of this name in its container; none that means another to some clients."""
+        return name_fault(name) is None and self._path.takes(name)
+
+
+class Allowed:
+    """What a request may name beside: a pattern of container/path, or of resource ids, which Azure tells no case of."""
+
+    def __init__(self, text: str) -> None:
+        self.of_ids = text.startswith("/")
+        self._pattern = Pattern(text.lower() if self.of_ids else text)
+        self.is_wide = len(self._pattern.prefix.split("/")) < (6 if self.of_ids else 2)
+        """Whether it names no container, or no resource group."""
+
+    def takes(self, source: str) -> bool:
+        """Whether it takes a blob, by container/path, or a resource, by its id; a pattern of one kind none of the
+        other."""
+        if self.of_ids != source.startswith("/"):
+            return False
+        if self.of_ids:
+            return len(source) <= LONGEST_NAME and self._pattern.takes(source.lower())
+        return name_fault(source.partition("/")[2]) is None and self._pattern.takes(source)
+
+
+_CONTAINER_PATH = "takes container/path, such as vhds/ubuntu-web/*.vhd; * stays within one folder, ** does not"
+
+
+def _pattern_fault(text: str) -> str | None:
+    """Why a pattern takes nothing, or what a client would resolve on the way, in words; None where it does not."""
+    if len(text) > LONGEST_NAME:
+        return f"takes {LONGEST_NAME:,} characters at most, not {len(text):,}"
+    return name_fault(text.removeprefix("/")) or ("has a % in it" if "%" in text and text.startswith("/") else None)
+
+
+def _lower(text: str) -> str:
+    return text.lower()
+
+
+Publisher = Annotated[
+    str,
+    pattern(
+        r"^([0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|key|queue)$",
+        "an object id of Entra's (a GUID), key or queue",
+    ),
+    AfterValidator(_lower),
+]
+"""Who may ask for versions: a person, group or application that signs in; `key`, whoever has the publisher's key;
+`queue`, whoever may send to the queue publish-requests."""
 
 
 class Image(_Entry):
@@ -327,8 +374,9 @@ class Image(_Entry):
     drop: str | None = None
     completion: Completion = Completion.REST
     sources: list[str] = []
-    """What else a request may name, as patterns of container/path or of resource ids. Where none is given: any VHD of
-    the storage account, and what is in the gallery's own subscription."""
+    """What a request may name beside what is dropped: patterns of container/path, or of resource ids."""
+    publishers: Annotated[list[Publisher], Field(max_length=100)] = []
+    """Who may ask for versions, of those that have the role; all of them where none is given. Operators always may."""
     definition: Definition
     route: Route = Route.AUTO
     version: Numbering = Numbering()
@@ -341,11 +389,28 @@ class Image(_Entry):
     @field_validator("drop")
     @classmethod
     def _is_pattern(cls, value: str | None) -> str | None:
-        container, _, path = (value or "").partition("/")
-        if value is not None and (not re.fullmatch(r"[a-z0-9](-?[a-z0-9]){2,62}", container) or not path):
-            raise ValueError(
-                "takes container/path, such as vhds/ubuntu-web/*.vhd; * stays within one folder, ** does not"
-            )
+        if value is None:
+            return None
+        container, _, path = value.partition("/")
+        if not CONTAINER.fullmatch(container) or not path:
+            raise ValueError(_CONTAINER_PATH)
+        if fault := _pattern_fault(value):
+            raise ValueError(fault)
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _are_patterns(cls, value: list[str]) -> list[str]:
+        faults = []
+        for n, text in enumerate(value):
+            if text.startswith("/") and not text.lower().startswith("/subscriptions/"):
+                faults.append(Fault((n,), f"takes resource ids from /subscriptions/ on, not {quoted(text)}"))
+            elif fault := "is empty" if not text else _pattern_fault(text):
+                faults.append(Fault((n,), fault))
+            elif "/" not in text and "**" not in text:
+                faults.append(Fault((n,), _CONTAINER_PATH))
+        if faults:
+            raise Faults(faults)
         return value
 
     @field_validator("regions")
@@ -385,9 +450,23 @@ class Image(_Entry):
     def _dropped(self) -> Drop | None:
         return Drop(self.drop) if self.drop else None
 
+    @cached_property
+    def _allowed(self) -> list[Allowed]:
+        return [Allowed(text) for text in self.sources]
+
+    def allows(self, source: str) -> bool:
+        """Whether a request may name `source`, a container/path or a resource id."""
+        dropped = not source.startswith("/") and self.takes(*source.partition("/")[::2])
+        return dropped or any(pattern.takes(source) for pattern in self._allowed)
+
+    @property
+    def wide_sources(self) -> list[int]:
+        """The places in `sources` of patterns that name no container, or no resource group."""
+        return [n for n, pattern in enumerate(self._allowed) if pattern.is_wide]
+
     def takes(self, container: str, name: str) -> bool:
         """Whether a blob dropped as `container/name` feeds this image."""
-        return bool(self._dropped and self._dropped.takes(name) and container == self._dropped.container)
+        return bool(self._dropped and container == self._dropped.container and self._dropped.takes(name))
 
     @property
     def drop_container(self) -> str | None:
@@ -397,12 +476,6 @@ class Image(_Entry):
     def drop_prefix(self) -> str:
         """The longest prefix of blob names that a match can have."""
         return self._dropped.prefix if self._dropped else ""
-
-
-def _pattern(text: str, flags: int = 0) -> re.Pattern[str]:
-    parts = re.split(r"(\*\*|\*|\?)", text)
-    wild = {"**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile("".join(wild.get(part, re.escape(part)) for part in parts), flags)
 
 
 class PromotedNumber(StrEnum):
@@ -436,12 +509,14 @@ class Promotion(_Entry):
     soak: Duration = timedelta()
     """How old a version has to be."""
     require: dict[TagName, TagValue] = {}
-    """The tags it has to bear."""
+    """The verdicts it has to have, by name."""
     range: Annotated[str, AfterValidator(_is_range)] = "*"
     """The numbers that may move, as npm writes ranges: ~1.4, ^1.2, >=1.4 <2."""
     number: PromotedNumber = PromotedNumber.KEEP
     approval: bool = False
     """Whether a person has to approve of it."""
+    four_eyes: bool = True
+    """Whether that has to be another person than who published it or gave it a verdict, where they sign in."""
 
     @field_validator("require")
     @classmethod
@@ -465,7 +540,7 @@ class Catalog(_Entry):
     """The whole catalog: galleries, images and promotions by name.
 
     Where a promotion goes to a definition that no image is published into, an image for it is added to `images`,
-    named `FROM-GALLERY`. A promotion's target without drop or sources takes promotions and nothing else.
+    named `FROM-GALLERY`. An image without drop and sources takes promotions and nothing else.
     """
 
     galleries: Annotated[dict[str, Gallery], Field(min_length=1)]
@@ -473,7 +548,6 @@ class Catalog(_Entry):
     limits: TotalLimits = TotalLimits()
     promotions: list[Promotion] = []
     _targets: dict[str, str] = PrivateAttr(default_factory=dict)
-    _only_promoted: set[str] = PrivateAttr(default_factory=set)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -505,8 +579,6 @@ class Catalog(_Entry):
             target = self._add_target(rule, source, definition)
         elif rule.to.regions:
             raise ValueError(f"to.regions: the image {target} says where its versions go")
-        if not self.images[target].drop and not self.images[target].sources:
-            self._only_promoted.add(target)
         bump = self.images[target].version.bump
         if rule.number is PromotedNumber.NEXT and bump in (Bump.FROM_NAME, Bump.FROM_METADATA):
             raise ValueError(f"number: {target} is numbered {bump}, and a promotion has no VHD to take a number from")
@@ -547,6 +619,7 @@ class Catalog(_Entry):
                 "gallery": rule.to.gallery,
                 "drop": None,
                 "sources": [],
+                "publishers": [],
                 "definition": source.definition.model_copy(update={"name": definition}),
                 "regions": rule.to.regions or source.regions,
             }
@@ -558,9 +631,15 @@ class Catalog(_Entry):
         return self._targets[rule.key]
 
     def verdicts_on(self, image: str) -> set[str]:
-        """The tags that a rule requires of an image's versions, in lower case: nobody gives them to a version but by
-        a verdict."""
+        """The verdicts that a rule requires of an image's versions, by their names in lower case: no other verdict is
+        taken, and nobody gives a version their tags otherwise."""
         return {name.lower() for rule in self.rules_from(image) for name in rule.require}
+
+    @cached_property
+    def required_tags(self) -> frozenset[str]:
+        """The tags that any rule requires, in lower case. No request gives one, for whichever image: what a version
+        bears moves on with it, to where the next rule may require it."""
+        return frozenset(name.lower() for rule in self.promotions for name in rule.require)
 
     def rules_from(self, image: str) -> list[Promotion]:
         return [rule for rule in self.promotions if rule.from_ == image]
@@ -588,19 +667,63 @@ class Catalog(_Entry):
 
     def allows(self, image: str, source: str) -> bool:
         """Whether a request may publish `source`, a container/path or a resource id, as `image`."""
-        if image in self._only_promoted:
-            return False
+        return self.images[image].allows(source)
+
+    def taken_by(self, image: str) -> list[str]:
+        """The patterns of what a request may name as `image`."""
         entry = self.images[image]
-        if entry.sources:
-            return any(_pattern(text, re.IGNORECASE).fullmatch(source) for text in entry.sources) or (
-                bool(entry.drop) and entry.takes(*source.partition("/")[::2])
+        return [*([entry.drop] if entry.drop else []), *entry.sources]
+
+    def check_publisher(self, image: str, caller: Caller) -> None:
+        """Raises NotAllowed where an image of the catalog has other publishers than who asks for a version of it."""
+        publishers = self.images[image].publishers if image in self.images else []
+        name = caller.id.lower() if caller.signed_in else caller.id.partition(":")[0]
+        if publishers and name not in publishers and not caller.has(Role.OPERATOR):
+            raise NotAllowed(
+                f"{caller.name} may not ask for versions of {image}: the catalog names others as its publishers. Let "
+                f"one of them ask, or an {Role.OPERATOR}, or add {name} to images.{image}.publishers"
             )
-        subscription = f"/subscriptions/{self.gallery_of(image).subscription}/".lower()
-        return not source.startswith("/") or source.lower().startswith(subscription)
+
+    def warnings(self, *, sign_in: bool) -> list[str]:
+        """What a sound catalog may not mean, each from the field it is about; `sign_in` says that callers of the HTTP
+        API sign in, and do not come with keys."""
+        promoted = set(self._targets.values())
+        found = []
+        for name, image in self.images.items():
+            at = f"images.{name}"
+            if not self.taken_by(name) and name not in promoted:
+                found.append(f"{at} takes nothing: give it drop or sources, or let a rule promote to it")
+            for n in image.wide_sources:
+                wide, narrow = (
+                    ("a subscription, or more", "/subscriptions/…/resourceGroups/NAME/**")
+                    if image.sources[n].startswith("/")
+                    else ("any container of the account", "builds/**")
+                )
+                found.append(f"{at}.sources.{n} takes what lies in {wide}: name less, such as {narrow}")
+            found += _locked_out(at, image, sign_in=sign_in)
+        for n, rule in enumerate(self.promotions):
+            if rule.approval and not sign_in:
+                found.append(f"promotions.{n}.approval: with keys nobody can tell who approves: {_SIGN_IN}")
+        return found
 
     def fed_by(self, container: str, name: str) -> list[str]:
         """The images that a blob dropped as `container/name` feeds."""
         return [image for image, entry in self.images.items() if entry.takes(container, name)]
+
+
+_SIGN_IN = "let callers sign in (API_CLIENT_ID)"
+
+
+def _locked_out(at: str, image: Image, *, sign_in: bool) -> Iterator[str]:
+    """What an image's publishers shut out, in words."""
+    if not image.publishers:
+        return
+    if not (image.drop or image.sources):
+        yield f"{at}.publishers is for nothing: the image takes nothing that anybody asks for. Leave it out"
+    elif sign_in and "key" in image.publishers:
+        yield f"{at}.publishers names key, and where callers sign in nobody comes with one: name object ids"
+    elif not sign_in and not {"key", "queue"} & set(image.publishers):
+        yield f"{at}.publishers names none but object ids, and with keys nobody has one: {_SIGN_IN}"
 
 
 def _offered(definition: Definition) -> tuple[str, str, str]:
@@ -710,7 +833,7 @@ def _by_managed_image(entry: dict[str, Any]) -> bool:
     wants = definition if isinstance(definition, dict) else {}
     direct = wants.get("os_state") == OsState.SPECIALIZED.value or wants.get("architecture") == Architecture.ARM64.value
     vhds = [text for text in (sources if isinstance(sources, list) else []) if isinstance(text, str)]
-    fed = isinstance(entry.get("drop"), str) or any(re.match(r"[a-z0-9]", text) for text in vhds)
+    fed = isinstance(entry.get("drop"), str) or any(not text.startswith("/") for text in vhds)
     return fed and not direct and entry.get("route") != Route.DIRECT.value
 
 

@@ -16,6 +16,7 @@ from pipeline.cloud.identity import credential
 from pipeline.cloud.queues import Queues
 from pipeline.cloud.tables import Tables
 from pipeline.gallery import Listing
+from pipeline.judgements import Judgements
 from pipeline.ledger import Holds, Ledger, Requests, Sources, Turns
 from pipeline.line import LineStore
 from pipeline.resource_ids import ResourceGroup
@@ -39,6 +40,7 @@ class Context:
     requests: Requests
     holds: Holds
     turns: Turns
+    judgements: Judgements
     line: LineStore
     audit: Audit
     entra: Entra | None = None
@@ -94,6 +96,7 @@ def connect(settings: Settings, catalog: Catalog) -> Context:
         requests=Requests(tables),
         holds=Holds(tables),
         turns=Turns(tables),
+        judgements=Judgements(tables),
         line=LineStore(tables),
         audit=Audit(tables),
         entra=Entra(settings.api_authority, str(settings.api_tenant_id), settings.api_client_id)

@@ -13,12 +13,11 @@ from pipeline.versions import Version
 WITHDRAWN = f"{OURS}-withdrawn"
 """The tag that says why a version was withdrawn."""
 APPROVED = "approved"
-"""The tag that says who approves of a version; set by a person or by the API."""
+"""The tag that says who approves of a version. It is there to be read: what counts is kept in `judgements`."""
 KEEP = "keep"
 """The tag that, with the value true, lets retention leave a version be; set by a person."""
 MOST_TAGS = 50
 """What Azure takes on a resource ("Use tags to organize your resources")."""
-_NO = {"", "false", "no", "0"}
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,6 @@ class VersionFacts:
     def tag(self, name: str) -> str | None:
         """The value of a tag. Azure tells no names apart by their case ("Use tags to organize your resources")."""
         return next((value for key, value in self.tags.items() if key.lower() == name.lower()), None)
-
-    @property
-    def approved(self) -> bool:
-        return (self.tag(APPROVED) or "").strip().lower() not in _NO
 
     @property
     def kept(self) -> bool:

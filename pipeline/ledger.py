@@ -28,9 +28,6 @@ _LEFT_IN = "left-in"
 _TURN = "turn|"
 _ABOUT = "about|"
 _AT_WORK = "at-work"
-_TURN = "turn|"
-_ABOUT = "about|"
-_AT_WORK = "at-work"
 _FEW = 5
 _PAGE = 1000  # what Table storage answers with at most
 _MOST_PAGES = 20
@@ -178,15 +175,20 @@ class Requests:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def name(self, message: str, run: str) -> str:
-        """Let a message name a run. Returns the run it names: that of its first delivery."""
+    def name(self, message: str, run: str, content: str) -> tuple[str, str]:
+        """Let a message name a run. Returns the run it names and the content it came with, first of all."""
         key = sha256(message.encode()).hexdigest()
-        row = {"PartitionKey": key, "RowKey": _REQUEST, "request": message, "run": run}
+        row = {"PartitionKey": key, "RowKey": _REQUEST, "request": message, "run": run, "content": content}
         try:
             self._tables.insert(SOURCES, row)
         except Conflict:
             row = self._tables.get(SOURCES, key, _REQUEST)
-        return str(row["run"])
+        return str(row["run"]), str(row["content"])
+
+    def rename(self, message: str, run: str) -> None:
+        """Let a message name another run: the one that does already what it asks for."""
+        key = sha256(message.encode()).hexdigest()
+        self._tables.merge(SOURCES, {"PartitionKey": key, "RowKey": _REQUEST, "run": run})
 
     def bound(self, image: str, request_id: str) -> Bound | None:
         """What the id of a request for an image names, None where it is free. Each image has ids of its own."""
@@ -234,16 +236,6 @@ class Holds:
         except NotFound:
             return None
         return Hold(str(row["why"]), str(row["by"]), row["at"])
-
-
-@dataclass(frozen=True)
-class Line:
-    """The amendments of a version. `waiting` are those that are not done, the first one first, with when each was
-    asked for; `at_work` is the one of them that has its turn; `about` names those that take up more of the same."""
-
-    at_work: str | None
-    waiting: list[tuple[str, datetime]]
-    about: dict[str, str]
 
 
 @dataclass(frozen=True)

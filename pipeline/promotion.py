@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from pipeline import engine
+from pipeline.access import Caller
 from pipeline.catalog import PromotedNumber, Promotion
 from pipeline.cloud.faults import CloudFault, NotFound
 from pipeline.context import Context
@@ -20,6 +21,7 @@ from pipeline.requests import OURS
 from pipeline.runs import Overtaken, Run, Stage
 from pipeline.source import SourceKind
 from pipeline.stages.marks import ORIGIN_TAG, SOURCE_TAG, tag_value
+from pipeline.stages.ripeness import judged_for
 from pipeline.versions import NoNumber, Version, Wish
 
 _log = structlog.get_logger()
@@ -39,7 +41,8 @@ class Promoted:
 def look(ctx: Context, rule: Promotion, only: str | None = None) -> Plan:
     """What a rule would do now; with `only`, with the version of that name alone.
 
-    Costs a list of either definition and two rows; where something would move, its replication and its claim.
+    Costs a list of either definition and two rows; for each candidate that may still move, what `judged_for` does; and
+    where something would move, its replication and its claim.
     """
     target = ctx.catalog.target_of(rule)
     staged = ctx.listing(ctx.definition_of(rule.from_))
@@ -47,8 +50,10 @@ def look(ctx: Context, rule: Promotion, only: str | None = None) -> Plan:
     have = _have(ctx, rule, there)
     if only and not staged.named(only):
         raise NotFound(f"{rule.from_} has no version {only}")
-    found = plan(rule, [version for version in staged.versions if only in (None, version.name)], have, staged.at)
-    found = replace(found, hold=ctx.holds.of(rule.key))
+    versions = [version for version in staged.versions if only in (None, version.name)]
+    found = plan(rule, versions, have, staged.at)
+    judged = {version.name: judged_for(ctx, rule, version) for version in found.awaited}
+    found = replace(plan(rule, versions, have, staged.at, judged), hold=ctx.holds.of(rule.key))
     while pick := found.pick:
         gate = _last_gate(ctx, target, ctx.compute.version(ctx.definition_of(rule.from_), pick.name))
         if gate is None and rule.number is PromotedNumber.KEEP:
@@ -127,15 +132,18 @@ def _number(text: str) -> Version | None:
         return None
 
 
-def promote(ctx: Context, rule: Promotion, only: str | None = None) -> Promoted:
-    """Move on what a rule lets move; a promotion that failed is taken up again. Two at once promote once."""
+def promote(ctx: Context, rule: Promotion, only: str | None = None, caller: Caller | None = None) -> Promoted:
+    """Move on what a rule lets move; a promotion that failed is taken up again. Two at once promote once.
+
+    `caller` is whoever promotes by hand, None where the night does.
+    """
     found = look(ctx, rule, only)
     pick = found.pick
     if pick is None:
         _log.info("promotion_nothing", rule=rule.key, why=why_nothing(found))
         return Promoted(rule, found)
     target = ctx.catalog.target_of(rule)
-    run = _run_of(ctx, target, pick) or _begun(ctx, rule, target, pick)
+    run = _run_of(ctx, target, pick) or _begun(ctx, _draft(ctx, rule, target, pick, caller))
     if run.stage is Stage.FAILED:
         with suppress(engine.NotNow, Overtaken):  # another was faster
             run = engine.retry(ctx, run.id)
@@ -143,22 +151,23 @@ def promote(ctx: Context, rule: Promotion, only: str | None = None) -> Promoted:
     return Promoted(rule, found, run)
 
 
-def _begun(ctx: Context, rule: Promotion, target: str, version: VersionFacts) -> Run:
+def _begun(ctx: Context, draft: Run) -> Run:
     """A promotion that has claimed its version, begun here or, at this very moment, elsewhere."""
-    draft = _draft(rule, target, version)
-    draft.id = ctx.sources.claim(target, version.id, version.fingerprint, draft.id)
+    draft.id = ctx.sources.claim(draft.image, draft.source, str(draft.etag), draft.id)
     if ctx.runs.begin(draft):
         engine.queue_step(ctx, draft)
-        _log.info("promotion_begun", rule=rule.key, run=draft.id, version=version.name)
+        _log.info("promotion_begun", rule=draft.promotion, run=draft.id, source=draft.source)
     return draft
 
 
-def promote_all(ctx: Context, rules: Iterable[Promotion], only: str | None = None) -> list[Promoted]:
+def promote_all(
+    ctx: Context, rules: Iterable[Promotion], only: str | None = None, caller: Caller | None = None
+) -> list[Promoted]:
     """Every rule's turn. One that Azure cannot answer for now does not keep the others."""
     done = []
     for rule in rules:
         try:
-            done.append(promote(ctx, rule, only))
+            done.append(promote(ctx, rule, only, caller))
         except CloudFault as fault:
             if only and isinstance(fault, NotFound):
                 raise
@@ -167,7 +176,7 @@ def promote_all(ctx: Context, rules: Iterable[Promotion], only: str | None = Non
     return done
 
 
-def _draft(rule: Promotion, target: str, version: VersionFacts) -> Run:
+def _draft(ctx: Context, rule: Promotion, target: str, version: VersionFacts, caller: Caller | None) -> Run:
     return Run.draft(
         target,
         version.id,
@@ -176,16 +185,20 @@ def _draft(rule: Promotion, target: str, version: VersionFacts) -> Run:
         stage=Stage.INSPECTING,
         promotion=rule.key,
         wish=Wish(exact=version.name) if rule.number is PromotedNumber.KEEP else None,
-        tags=_inherited(version.tags),
+        asked_by=[caller.id] if caller else [],
+        tags=_inherited(version.tags, ctx.catalog.verdicts_on(target)),
         origin=version.tags.get(ORIGIN_TAG) or version.tags.get(SOURCE_TAG, version.id),
     )
 
 
-def _inherited(tags: dict[str, str]) -> dict[str, str]:
-    """The tags that go along: what others said of the version, not what holds it where it is."""
+def _inherited(tags: dict[str, str], verdicts: set[str]) -> dict[str, str]:
+    """The tags that go along: what others said of the version, not what holds it where it is, nor what looks like one
+    of the `verdicts` that the target's own rules require."""
     theirs = {
         name: value
         for name, value in tags.items()
-        if not name.lower().startswith(OURS) and name.lower() not in (APPROVED, KEEP, "created-by")
+        if not name.lower().startswith(OURS)
+        and name.lower() not in (APPROVED, KEEP, "created-by")
+        and name.lower() not in verdicts
     }
     return dict(list(theirs.items())[:_MOST_TAGS])

@@ -13,12 +13,12 @@ from azure.data.tables import TableServiceClient
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
-from pipeline import announce, audit, engine, ledger, runs
+from pipeline import announce, audit, engine, judgements, ledger, runs
 from pipeline.catalog import Catalog, Gallery
 
 UPLOADS = "vhd-uploads"
 QUEUES = [UPLOADS, "publish-requests", "verdicts", engine.STEPS, f"{engine.STEPS}-poison"]
-TABLES = [runs.TABLE, ledger.TABLE, ledger.SOURCES, ledger.HOLDS, audit.TABLE]
+TABLES = [runs.TABLE, ledger.TABLE, ledger.SOURCES, ledger.HOLDS, audit.TABLE, judgements.TABLE]
 
 
 def provision(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.runs import Run, Stage
-from pipeline.stages.amending import let_go
 from pipeline.stages.finishing import remove_image
 from pipeline.stages.marks import RUN_TAG, mark_source
 from pipeline.stages.outcome import Go, Outcome, Wait
@@ -25,7 +24,7 @@ def undoing(run: Run, ctx: Context) -> Outcome:
         ctx.sources.stop_waiting(run.image, run.source, run.id)
         return Go(Stage.PUBLISHED, note)
     if run.amendment:
-        let_go(run, ctx)
+        ctx.turns.leave(run.source, run.id)
     ctx.sources.stop_waiting(run.image, run.source, run.id)
     mark_source(run, ctx, run.outcome.value)
     return Go(run.outcome)

@@ -176,7 +176,7 @@ def promote(ctx: Context, call: Call) -> Answer:
         return Answer(200, {"promotions": _looked(ctx, call, rules, given.version)})
     on = f"image {given.image or '*'}" + (f" version {given.version}" if given.version else "")
     with ctx.audit.change(call.caller, "promote", on) as deed:
-        done = promotion.promote_all(ctx, rules, given.version)
+        done = promotion.promote_all(ctx, rules, given.version, call.caller)
         deed.runs = [one.run.id for one in done if one.run]
     return Answer(200, {"promotions": [_promotion(ctx, call, one) for one in done]})
 
