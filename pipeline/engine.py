@@ -10,7 +10,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from pipeline.announce import tell_end
-from pipeline.cloud.faults import CloudFault, Conflict, NotFound, Unavailable
+from pipeline.cloud.faults import CloudFault, Conflict, Denied, NotFound, Unavailable
 from pipeline.completeness import Upload
 from pipeline.context import Context
 from pipeline.runs import Overtaken, Run, Stage, now
@@ -121,7 +121,7 @@ def _take(ctx: Context, run: Run) -> Outcome:
         return _put_off(ctx, run, max(fault.retry_after, _backoff(ctx, run)), f"Azure does not answer: {fault}")
     except CloudFault as fault:
         run.faults += 1
-        may_pass = isinstance(fault, Conflict) or run.stage is Stage.UNDOING
+        may_pass = isinstance(fault, Conflict) or (run.stage is Stage.UNDOING and not isinstance(fault, Denied))
         if not may_pass or run.faults > _TRIES:
             return _give_up(ctx, run, str(fault))
         return _put_off(ctx, run, _backoff(ctx, run), str(fault))

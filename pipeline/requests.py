@@ -11,11 +11,13 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StringConstraints,
     field_validator,
     model_validator,
 )
 
+from pipeline.addresses import LONGEST_ADDRESS
 from pipeline.source import SourceKind, parse_id
 from pipeline.validation import (
     ONE_LINE,
@@ -88,8 +90,8 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-Address = Annotated[str, StringConstraints(max_length=16_384)]
-"""A blob's address, a SAS included: a name of 1,024 characters, each of them written as up to twelve."""
+Address = Annotated[str, StringConstraints(max_length=LONGEST_ADDRESS)]
+"""A blob's address, a SAS included."""
 ResourceId = Annotated[str, StringConstraints(max_length=1024)]
 MOST_TAGS = 30
 """Tags that a request may set: Azure takes 50 on a version, and the pipeline and test systems add theirs."""
@@ -124,7 +126,7 @@ class RequestSource(_Strict):
     def _is_id(cls, value: str | None, info: Any) -> str | None:
         if value is not None:
             parse_id(SourceKind(info.field_name), value)
-        return value.rstrip("/") if value else value
+        return value.removesuffix("/") if value else value
 
     @model_validator(mode="wrap")
     @classmethod
@@ -179,8 +181,11 @@ class PublishRequest(_Strict):
         Field(description="Major.Minor.Patch, or a wildcard: 1.4.x, 1.x.x."),
     ] = None
     bump: Bump | None = None
+    jump: Annotated[
+        StrictBool, Field(description="The number may be more than one major above the highest; for operators.")
+    ] = False
     request_id: Annotated[
-        RequestId | None, Field(description="Names this request; the same again is the same run.")
+        RequestId | None, Field(description="Names this request of the image; the same again is the same run.")
     ] = None
     tags: Annotated[
         dict[TagName, TagValue], Field(max_length=MOST_TAGS, description="Tags for the image version.")

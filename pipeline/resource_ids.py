@@ -8,9 +8,14 @@ from typing import Self
 
 from pipeline.validation import quoted
 
-_GROUP = r"/subscriptions/(?P<subscription>[^/\s]+)/resourceGroups/(?P<group>[^/\s]+)"
-_GROUP_ID = re.compile(rf"{_GROUP}/?", re.IGNORECASE)
-_ACCOUNT_ID = re.compile(rf"{_GROUP}/providers/Microsoft\.Storage/storageAccounts/[a-z0-9]{{3,24}}/?", re.IGNORECASE)
+# What no client resolves, decodes or folds on the way: no dots alone, no escapes; only letters that ASCII has are of
+# any case. A resource group's name may have letters of any language, and does not end with a dot.
+GROUP = r"(?ai:/subscriptions/(?P<subscription>[a-z0-9-]{1,64})/resourceGroups/)(?P<group>[\w().-]{0,89}[\w()-])"
+"""The form of a resource group's resource id, for other forms to begin with."""
+NAME = r"[a-z0-9](?:[a-z0-9_.-]{0,78}[a-z0-9_])?"
+"""The form of a resource's name, in any case."""
+_GROUP_ID = re.compile(rf"{GROUP}/?")
+_ACCOUNT_ID = re.compile(rf"{GROUP}(?ai:/providers/Microsoft\.Storage/storageAccounts/[a-z0-9]{{3,24}}/?)")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from enum import StrEnum
 
-_GROUP = r"/subscriptions/(?P<subscription>[^/\s]+)/resourceGroups/(?P<group>[^/\s]+)/providers/Microsoft\.Compute"
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}"
+from pipeline.resource_ids import GROUP, NAME
 
 
 class SourceKind(StrEnum):
@@ -20,20 +19,30 @@ class SourceKind(StrEnum):
     IMAGE_VERSION = "image_version"
 
 
-_IDS = {
-    SourceKind.MANAGED_IMAGE: rf"{_GROUP}/images/(?P<name>{_NAME})",
-    SourceKind.SNAPSHOT: rf"{_GROUP}/snapshots/(?P<name>{_NAME})",
-    SourceKind.DISK: rf"{_GROUP}/disks/(?P<name>{_NAME})",
-    SourceKind.VM: rf"{_GROUP}/virtualMachines/(?P<name>{_NAME})",
-    SourceKind.IMAGE_VERSION: rf"{_GROUP}/galleries/(?P<gallery>{_NAME})/images/(?P<definition>{_NAME})"
-    r"/versions/(?P<name>\d+\.\d+\.\d+)",
+_PATHS = {
+    SourceKind.MANAGED_IMAGE: "images/NAME",
+    SourceKind.SNAPSHOT: "snapshots/NAME",
+    SourceKind.DISK: "disks/NAME",
+    SourceKind.VM: "virtualMachines/NAME",
+    SourceKind.IMAGE_VERSION: "galleries/GALLERY/images/DEFINITION/versions/VERSION",
 }
-_FORMS = {kind: re.sub(r"\(\?P<\w+>[^)]*\)", "…", form).replace("\\", "") for kind, form in _IDS.items()}
+_PARTS = {"NAME": NAME, "GALLERY": NAME, "DEFINITION": NAME, "VERSION": r"[0-9]{1,10}\.[0-9]{1,10}\.[0-9]{1,10}"}
+_LONGEST = 1024
+
+
+def _form(path: str) -> re.Pattern[str]:
+    parts = (f"(?P<{part.lower()}>{_PARTS[part]})" if part in _PARTS else part for part in path.split("/"))
+    return re.compile(rf"{GROUP}(?ai:/providers/Microsoft\.Compute/{'/'.join(parts)}/?)")
+
+
+_IDS = {kind: _form(path) for kind, path in _PATHS.items()}
 
 
 def parse_id(kind: SourceKind, resource_id: str) -> dict[str, str]:
     """The parts of a source's resource id. Raises ValueError where it is not the id of such a resource."""
-    found = re.fullmatch(_IDS[kind], resource_id.rstrip("/"), re.IGNORECASE)
+    found = _IDS[kind].fullmatch(resource_id) if len(resource_id) <= _LONGEST else None
     if not found:
-        raise ValueError(f"takes the resource id of a {kind.value.replace('_', ' ')}: {_FORMS[kind]}")
-    return found.groupdict()
+        form = f"/subscriptions/…/resourceGroups/…/providers/Microsoft.Compute/{_PATHS[kind]}"
+        raise ValueError(f"takes the resource id of a {kind.value.replace('_', ' ')}: {form}")
+    parts = found.groupdict()
+    return {**parts, "name": parts.get("name") or parts["version"]}

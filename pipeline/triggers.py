@@ -55,9 +55,9 @@ def publish_request(message: bytes) -> None:
     """A message of queue `publish-requests`."""
     ctx, sender = context(), of_queue("publish-requests")
     try:
-        request = read_request(ctx, read_json(message))
+        request = read_request(ctx, read_json(message), sender)
         with ctx.audit.change(sender, "publish", f"image {request.image}") as deed:
-            offered = take_request(ctx, request)
+            offered = take_request(ctx, request, sender)
             deed.runs = [offered.run.id]
     except _NEVER as fault:
         reject(context(), "publish-requests", message, str(fault))

@@ -9,11 +9,15 @@ import time
 from azure.storage.blob import BlobClient
 
 from pipeline import engine
+from pipeline.access import Role, of_key
 from pipeline.context import Context
 from pipeline.events import read_blob_events
 from pipeline.intake import take_event
 from pipeline.runs import TABLE, Run, read_record
 from tests.azure import Azure
+
+PUBLISHER = of_key(Role.PUBLISHER)
+"""Who asks for versions, where it does not matter who does."""
 
 
 def tell(azure: Azure, ctx: Context, blob: BlobClient) -> Run | None:

@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import quote, unquote, urlsplit
 
 from azure.core import MatchConditions, PipelineClient
 from azure.core.credentials import TokenCredential
@@ -16,10 +15,10 @@ from azure.core.rest import HttpRequest, HttpResponse
 from azure.storage.blob import BlobProperties, BlobServiceClient
 
 from pipeline import upload_marks
+from pipeline.addresses import address_of, place_of
 from pipeline.cloud.retry import NO_SDK_RETRIES, cloud_call
 
 _API_VERSION = "2023-11-03"
-_LONGEST_NAME = 1024  # characters, by Azure's rules for names of blobs
 
 
 @dataclass(frozen=True)
@@ -69,32 +68,17 @@ class Blobs:
             ],
         )
 
-    def locate(self, url: str) -> tuple[str, str] | None:
-        """Container and name of the blob at `url`, None where it is not in this account or names no blob.
+    def locate(self, url: str) -> tuple[str, str]:
+        """Container and name of the blob at `url`. Raises ValueError, in words, where it is not in this account, names
+        no blob, or another blob to other clients.
 
-        Any text is answered. A query is left out: `query_fault` tells what it may say.
+        A query is left out: `query_fault` tells what it may say.
         """
-        base = urlsplit(self._endpoint)
-        try:
-            parts = urlsplit(url)
-        except ValueError:  # brackets that hold no IPv6 address, say
-            return None
-        if (parts.scheme, parts.netloc.lower()) != (base.scheme, base.netloc.lower()):
-            return None
-        path = unquote(parts.path)
-        root = base.path.rstrip("/") + "/"
-        # urlsplit leaves out what it takes for a slip of the hand: the address is to be what it says.
-        if not path.startswith(root) or any(ord(c) < 32 or 127 <= ord(c) < 160 for c in url + path):
-            return None
-        container, _, name = path.removeprefix(root).partition("/")
-        # A client resolves dots on the way: the blob it asks for would be another than the catalog was asked about.
-        if _is_no_text(name) or {".", ".."} & set(path.split("/")) or len(name) > _LONGEST_NAME:
-            return None
-        return (container, name) if container and name else None
+        return place_of(self._endpoint, url)
 
     def url(self, container: str, name: str) -> str:
         """The blob's one address, the same whichever door it was named by."""
-        return f"{self._endpoint}/{container}/{quote(name, safe='/~')}"
+        return address_of(self._endpoint, container, name)
 
     @cloud_call
     def facts(self, container: str, name: str) -> BlobFacts:
@@ -186,10 +170,6 @@ class Blobs:
         client = self._service.get_container_client(container)
         now = datetime.now().astimezone()
         return [_facts(found, now) for found in client.list_blobs(prefix, include=["tags", "copy", "metadata"])]
-
-
-def _is_no_text(name: str) -> bool:
-    return any(0xD800 <= ord(c) < 0xE000 for c in name)
 
 
 def _http_date(value: str | None) -> datetime:

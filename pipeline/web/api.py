@@ -24,9 +24,9 @@ _LOOK_AT_MOST = 1000  # runs that one page of a list looks through
 
 def publish(ctx: Context, call: Call) -> Answer:
     """POST /publish"""
-    request = read_request(ctx, read_body(call))
+    request = read_request(ctx, read_body(call), call.caller)
     with ctx.audit.change(call.caller, "publish", f"image {request.image}") as deed:
-        offered = take_request(ctx, request)
+        offered = take_request(ctx, request, call.caller)
         deed.runs = [offered.run.id]
         if offered.due:
             engine.queue_step(ctx, offered.run)
@@ -129,6 +129,7 @@ def retry(ctx: Context, call: Call) -> Answer:
     found = _own_run(ctx, call)
     with ctx.audit.change(call.caller, "retry", f"run {found.id}") as deed:
         deed.runs = [found.id]
+        ctx.catalog.check_publisher(found.image, call.caller)
         return accepted(call, engine.retry(ctx, found.id, f"tried again by {call.caller.name}"))
 
 

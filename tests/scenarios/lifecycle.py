@@ -50,6 +50,7 @@ def write_catalog(
             images[name] = {
                 "gallery": "staging",
                 "drop": f"vhds/{name}/*.vhd",
+                "sources": ["vhds/**", f"{STAGING}/**"],
                 "definition": {"publisher": "Contoso", "offer": kind, "sku": name, "os_type": "Linux"},
                 "regions": [{"name": "westeurope"}, {"name": "northeurope"}],
                 **image,

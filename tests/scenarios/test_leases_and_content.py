@@ -22,7 +22,7 @@ from pipeline.web.calls import Call, answer
 from sandbox import disk
 from tests.azure import Azure
 from tests.cli.command import gallerist
-from tests.steps import finish, runs_of, tell
+from tests.steps import PUBLISHER, finish, runs_of, tell
 
 
 def hashed(blob: BlobClient, vhd: Path) -> BlobClient:
@@ -33,7 +33,7 @@ def hashed(blob: BlobClient, vhd: Path) -> BlobClient:
 
 
 def ask(ctx: Context, image: str, blob: BlobClient, **fields: object) -> Run:
-    return take_request(ctx, parse_request({"image": image, "source": {"blob": blob.url}, **fields})).run
+    return take_request(ctx, parse_request({"image": image, "source": {"blob": blob.url}, **fields}), PUBLISHER).run
 
 
 def test_a_leased_vhd_is_published_and_tagged_when_the_lease_ends(bare: Azure, ctx: Context, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.azure import Azure
 from tests.conftest import start
 from tests.scenarios.deaths import Death, Wire
 from tests.scenarios.lifecycle import ANN, DAY, GALLERIES, HOUR, PASSED, TESTER, Life, in_latest, write_catalog
-from tests.steps import finish, runs_of
+from tests.steps import PUBLISHER, finish, runs_of
 
 FAN = 60
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
@@ -306,9 +306,11 @@ def test_a_build_gives_itself_no_verdict(life: Life) -> None:
     image = life.image("web")
     source = {"blob": life.azure.blob(image, "x.vhd").url}
     with pytest.raises(InvalidRequest, match=r"tags\.tests: a promotion rule requires it"):
-        take_request(life.ctx, parse_request({"image": image, "source": source, "tags": {"tests": "passed"}}))
+        take_request(
+            life.ctx, parse_request({"image": image, "source": source, "tags": {"tests": "passed"}}), PUBLISHER
+        )
     with pytest.raises(InvalidRequest, match="does not allow this source"):
-        take_request(life.ctx, parse_request({"image": f"{image}-production", "source": source}))
+        take_request(life.ctx, parse_request({"image": f"{image}-production", "source": source}), PUBLISHER)
 
 
 def test_a_rule_waits_for_a_persons_word(life: Life) -> None:

@@ -21,7 +21,7 @@ from pipeline.requests import MOST_OF_DISKS, MOST_TAGS, InvalidRequest, parse_re
 from pipeline.runs import Boots, Run, Stage, _row, read_record
 from sandbox import disk
 from tests.azure import Azure
-from tests.steps import runs_of
+from tests.steps import PUBLISHER, runs_of
 
 LARGEST_ROW = 1024 * 1024
 """Bytes of all properties of a row ("Understanding the Table service data model" page)."""
@@ -148,7 +148,7 @@ def test_requests_one_after_the_other_set_no_more_tags_than_one_may(bare: Azure,
     def ask(first: int, count: int, **more: str) -> Run:
         tags = {f"t{n}": "v" for n in range(first, first + count)}
         asked = {"image": image, "source": {"blob": blob.url}, "tags": tags, **more}
-        return intake.take_request(ctx, parse_request(asked)).run
+        return intake.take_request(ctx, parse_request(asked), PUBLISHER).run
 
     ask(0, 20)
     ask(15, 15)

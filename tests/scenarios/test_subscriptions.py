@@ -23,7 +23,7 @@ from sandbox.up import MANAGED_IMAGE_GROUP, VHD_ACCOUNT
 from tests.azure import Azure, eventually
 from tests.conftest import start
 from tests.scenarios.lifecycle import ANN, GALLERIES, HOUR, PASSED, PRODUCTION, STAGING, Life, in_latest, write_catalog
-from tests.steps import finish
+from tests.steps import PUBLISHER, finish
 
 HOME = "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/rg-gallery"
 """A gallery's own group, in the subscription of the storage account."""
@@ -223,7 +223,7 @@ def test_without_a_group_a_gallery_elsewhere_takes_no_vhd(life: Life) -> None:
     assert "Set MANAGED_IMAGE_GROUP_ID" in str(run.reason)
     asked = parse_request({"image": image, "source": {"blob": life.azure.blob(image, "asked.vhd").url}})
     with pytest.raises(InvalidRequest) as refused:
-        take_request(before.ctx, asked)
+        take_request(before.ctx, asked, PUBLISHER)
     assert [field for field, _ in refused.value.faults] == ["source.blob"]
     assert "Set MANAGED_IMAGE_GROUP_ID" in str(refused.value)
     assert finish(life.ctx, engine.retry(life.ctx, run.id).id).stage is Stage.PUBLISHED
@@ -262,7 +262,7 @@ def disk(azure: Azure, **properties: Any) -> str:
 
 
 def asked(life: Life, image: str, source: dict[str, str]) -> Run:
-    return finish(life.ctx, take_request(life.ctx, parse_request({"image": image, "source": source})).run.id)
+    return finish(life.ctx, take_request(life.ctx, parse_request({"image": image, "source": source}), PUBLISHER).run.id)
 
 
 def test_an_encrypted_source_of_another_subscription_is_refused_before_azure_does(life: Life) -> None:

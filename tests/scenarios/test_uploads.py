@@ -16,7 +16,7 @@ from pipeline.sweep import sweep
 from sandbox import disk
 from tests.azure import Azure
 from tests.pipeline.test_completeness import pieces_of
-from tests.steps import finish, runs_of, step, tell, with_settings
+from tests.steps import PUBLISHER, finish, runs_of, step, tell, with_settings
 
 
 def test_an_upload_under_way_is_waited_for(bare: Azure, ctx: Context, tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_data_disk_under_way_is_waited_for(bare: Azure, ctx: Context, tmp_path
         data.upload_page(content[start:stop], offset=start, length=stop - start)
     blob = bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))
     source = {"blob": blob.url, "data_disks": [{"lun": 2, "blob": data.url}]}
-    run = step(ctx, take_request(ctx, parse_request({"image": image, "source": source})).run)
+    run = step(ctx, take_request(ctx, parse_request({"image": image, "source": source}), PUBLISHER).run)
     assert run.stage is Stage.AWAITING_UPLOAD
     assert run.note.startswith("data disk at LUN 2: 4 MiB at 8.0 MiB look as if they were left out")
     assert f"gallerist complete {data.url}" in run.note
