@@ -2,7 +2,15 @@
 // infra/README.md tells what each module is for; docs/security.md who may do what, and why.
 targetScope = 'subscription'
 
-import { actionsOfSources, directActions, imageMakerActions, operationActions, publisherActions, taggerDataActions } from 'modules/roles.bicep'
+import {
+  actionsOfSources
+  directActions
+  imageMakerActions
+  lockActions
+  operationActions
+  publisherActions
+  taggerDataActions
+} from 'modules/roles.bicep'
 
 @minLength(1)
 @maxLength(32)
@@ -37,17 +45,32 @@ param vhdListKeys bool = false
 @description('Let retention delete VHDs once they are published, as the catalog may ask. Without it the pipeline can delete none.')
 param deletesVhds bool = false
 
+@description('Let retention, and a promotion that failed, delete versions in the production gallery. Without it the pipeline can delete none there.')
+param productionRetention bool = false
+
 @description('The containers for VHDs: those that the catalog names in drop and sources.')
 param vhdContainers string[] = [
   'vhds'
   'builds'
 ]
 
-@description('Object id of a person, group or identity that uploads VHDs, asks for versions and gives verdicts.')
+@description('Object id of a person, group or identity that uploads VHDs, and may do nothing else.')
 param uploaderPrincipalId string = ''
 
 @description('What the uploader is.')
 param uploaderPrincipalType 'User' | 'Group' | 'ServicePrincipal' = 'User'
+
+@description('Object id of a person, group or identity that asks for versions by the queue publish-requests.')
+param publisherPrincipalId string = ''
+
+@description('What the publisher is.')
+param publisherPrincipalType 'User' | 'Group' | 'ServicePrincipal' = 'User'
+
+@description('Object id of a person, group or identity that gives verdicts by the queue verdicts. Another than the publisher, where verdicts are to count.')
+param testerPrincipalId string = ''
+
+@description('What the tester is.')
+param testerPrincipalType 'User' | 'Group' | 'ServicePrincipal' = 'User'
 
 @description('Name of the Event Grid system topic that the VHD account has already, where something else made it, as Defender for Storage does. An account has one.')
 param systemTopicName string = ''
@@ -55,11 +78,19 @@ param systemTopicName string = ''
 @description('Make an Event Grid topic that tells what became of each run.')
 param eventsTopic bool = false
 
-@description('Client id of the Entra application that callers of the HTTP API get tokens for. Where it is given, no call without a token reaches the app.')
+@description('Serve the HTTP API. Off, the app has no HTTP function at all; queues, events and timers do without.')
+param httpApi bool = true
+
+@description('Client id of the Entra application that callers of the HTTP API get tokens for. Where it is given, no call without a token reaches the app, and no key opens anything.')
 param apiClientId string = ''
 
 @description('Client ids of the applications that may call with such a token, and no others may. Where none is given, any caller may that gets one.')
 param apiCallerClientIds string[] = []
+
+@description('Without apiClientId: the roles whose keys the HTTP API takes. A key names no person: sign in where approvals matter.')
+param apiKeyRoles ('reader' | 'publisher' | 'tester' | 'approver' | 'operator')[] = [
+  'publisher'
+]
 
 @description('Whom alerts write to. Nobody, where empty; the alerts are in the portal all the same.')
 param alertEmail string = ''
@@ -112,6 +143,9 @@ param storageSku 'Standard_LRS' | 'Standard_ZRS' | 'Standard_GRS' | 'Standard_GZ
 @description('API versions to ask Azure Resource Manager with, where other than the code has them: of galleries, of managed images and virtual machines, of disks and snapshots.')
 param apiVersions { gallery: string?, compute: string?, disk: string? } = {}
 
+@description('Log who reads blobs, messages and rows of the VHD account too. Writes and deletes are logged either way.')
+param logReads bool = false
+
 @minValue(30)
 @maxValue(730)
 @description('Days that logs are kept.')
@@ -143,6 +177,11 @@ func isContainer(name string) bool =>
     '-'
   ) && !endsWith(name, '-') && !contains(name, '--')
 
+func objectIdFault(name string, id string) string =>
+  empty(id) || isGuid(id)
+    ? ''
+    : '${name}: ${id} is not an object id, such as az ad signed-in-user show --query id prints'
+
 // The id of the resource group that a resource is in. In lower case, so that one group spelt twice is one.
 func groupOf(id string) string => toLower(split(id, '/providers/')[0])
 
@@ -171,9 +210,9 @@ var faults = filter(
       length(union(vhdContainers, vhdContainers)) == length(vhdContainers)
         ? ''
         : 'vhdContainers: names one container twice'
-      empty(uploaderPrincipalId) || isGuid(uploaderPrincipalId)
-        ? ''
-        : 'uploaderPrincipalId: ${uploaderPrincipalId} is not an object id, such as az ad signed-in-user show --query id prints'
+      objectIdFault('uploaderPrincipalId', uploaderPrincipalId)
+      objectIdFault('publisherPrincipalId', publisherPrincipalId)
+      objectIdFault('testerPrincipalId', testerPrincipalId)
       empty(apiClientId) || isGuid(apiClientId)
         ? ''
         : 'apiClientId: ${apiClientId} is not the client id of an application'
@@ -237,6 +276,10 @@ var productionId = makesProduction
   ? '${imagesGroupId}/providers/Microsoft.Compute/galleries/galProduction_${token}'
   : productionGalleryId
 // Each group and each subscription once, however often it is named: a role is made and assigned there once.
+var galleryIds = [
+  stagingId
+  productionId
+]
 var galleryGroupIds = union([groupOf(stagingId)], [groupOf(productionId)])
 var sourceGroupIds = union(map(sourceResourceGroupIds, id => toLower(id)), [])
 var subscriptionIds = union([toLower(subscription().subscriptionId)], [partOf(stagingId, 2)], [partOf(productionId, 2)])
@@ -246,7 +289,8 @@ var taggerRoleName = guid(subscription().id, token, 'tagger')
 var directRoleName = guid(subscription().id, token, 'direct')
 var imageMakerRoleName = guid(imagesGroupId, token, 'image-maker')
 var operationsRoleNames = map(subscriptionIds, id => guid(id, token, 'operations'))
-var publisherRoleNames = map(galleryGroupIds, id => guid(id, token, 'publisher'))
+var publisherRoleNames = map(galleryIds, id => guid(toLower(id), token, 'publisher'))
+var lockRoleNames = map(galleryGroupIds, id => guid(id, token, 'locks'))
 var sourceRoleNames = map(sourceGroupIds, id => guid(id, token, 'source'))
 var appStorageName = 'st${token}app'
 var vhdStorageName = 'st${token}vhd'
@@ -349,6 +393,11 @@ module vhdStorage 'modules/vhd-storage.bicep' = {
     blobTrigger: blobTrigger
     uploaderPrincipalId: uploaderPrincipalId
     uploaderPrincipalType: uploaderPrincipalType
+    publisherPrincipalId: publisherPrincipalId
+    publisherPrincipalType: publisherPrincipalType
+    testerPrincipalId: testerPrincipalId
+    testerPrincipalType: testerPrincipalType
+    logReads: logReads
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -462,14 +511,33 @@ module imageMakerAccess 'modules/role-on-group.bicep' = {
   }
 }
 
-module galleryAccess 'modules/role-on-group.bicep' = [
-  for (id, i) in galleryGroupIds: {
+module galleryAccess 'modules/role-on-gallery.bicep' = [
+  for (id, i) in galleryIds: {
     scope: subscription(partOf(id, 2))
     params: {
       name: publisherRoleNames[i]
-      roleName: 'Gallerist publisher of ${partOf(id, 4)} in ${partOf(id, 2)} (${environmentName}-${token})'
-      roleDescription: 'Makes image definitions and image versions, and takes its own away.'
-      actions: publisherActions
+      roleName: 'Gallerist publisher of ${partOf(id, 8)} in ${partOf(id, 2)} (${environmentName}-${token})'
+      roleDescription: 'Makes image definitions and image versions in one gallery.'
+      actions: publisherActions(id == stagingId || productionRetention)
+      groupName: partOf(id, 4)
+      galleryName: partOf(id, 8)
+      principalId: identity.outputs.principalId
+    }
+    dependsOn: [
+      production
+      staging
+    ]
+  }
+]
+
+module lockAccess 'modules/role-on-group.bicep' = [
+  for (id, i) in galleryGroupIds: {
+    scope: subscription(partOf(id, 2))
+    params: {
+      name: lockRoleNames[i]
+      roleName: 'Gallerist lock reader of ${partOf(id, 4)} in ${partOf(id, 2)} (${environmentName}-${token})'
+      roleDescription: 'Reads which locks are on a gallery and on its group, so that retention heeds them.'
+      actions: lockActions
       groupName: partOf(id, 4)
       principalId: identity.outputs.principalId
     }
@@ -511,8 +579,10 @@ module functionApp 'modules/function-app.bicep' = {
     applicationInsightsName: applicationInsightsName
     tellsEvents: eventsTopic
     eventsEndpoint: eventsTopic ? announcements!.outputs.endpoint : ''
+    httpApi: httpApi
     apiClientId: apiClientId
     apiCallerClientIds: apiCallerClientIds
+    apiKeyRoles: apiKeyRoles
     apiVersions: apiVersions
     subnetId: makesNetwork ? '${networkId}/subnets/functions' : functionsSubnetId
     instanceMemoryMB: instanceMemoryMB
@@ -563,11 +633,13 @@ output PRODUCTION_GALLERY_ID string = productionId
 output VHD_STORAGE_ACCOUNT_ID string = '${appGroup.id}/providers/Microsoft.Storage/storageAccounts/${vhdStorageName}'
 output MANAGED_IMAGE_GROUP_ID string = imagesGroup.id
 output WORKSPACE_ID string = monitoring.outputs.workspaceId
+output API_KEY_ROLES string = join(apiKeyRoles, ',')
 
 // What infra/remove-unused.sh goes by: what this deployment has no more, it takes away.
 output NAMES_END_WITH string = token
 output ROLE_NAMES_END_WITH string = '(${environmentName}-${token})'
 output PIPELINE_PRINCIPAL_ID string = identity.outputs.principalId
+output TOPIC_PRINCIPAL_ID string = systemTopic.outputs.principalId
 output OPTIONS_ON string[] = concat(
   blobTrigger ? ['blobTrigger'] : [],
   eventsTopic ? ['eventsTopic'] : [],
@@ -577,11 +649,15 @@ output OPTIONS_ON string[] = concat(
   empty(alertEmail) ? [] : ['alertEmail']
 )
 output UPLOADER_IN_USE string = uploaderPrincipalId
+output PUBLISHER_IN_USE string = publisherPrincipalId
+output TESTER_IN_USE string = testerPrincipalId
+output VHD_CONTAINERS string[] = vhdContainers
 output ALERTS_IN_USE string[] = alerts.outputs.names
 output ROLES_IN_USE string[] = concat(
   [taggerRoleName, imageMakerRoleName],
   mayListKeys ? [directRoleName] : [],
   operationsRoleNames,
   publisherRoleNames,
+  lockRoleNames,
   sourceRoleNames
 )

@@ -64,10 +64,10 @@ if [ -z "${NAMES_END_WITH:-}" ]; then
   eval "$values"
 fi
 for name in NAMES_END_WITH ROLE_NAMES_END_WITH ROLES_IN_USE ALERTS_IN_USE OPTIONS_ON PIPELINE_PRINCIPAL_ID \
-  AZURE_RESOURCE_GROUP STORAGE_ACCOUNT STAGING_GALLERY_ID PRODUCTION_GALLERY_ID MANAGED_IMAGE_GROUP_ID; do
+  AZURE_RESOURCE_GROUP STORAGE_ACCOUNT STAGING_GALLERY_ID PRODUCTION_GALLERY_ID MANAGED_IMAGE_GROUP_ID VHD_CONTAINERS; do
   [ -n "${!name:-}" ] || fault "azd knows no $name: run azd provision first, of this release"
 done
-: "${UPLOADER_IN_USE:=}"
+: "${UPLOADER_IN_USE:=}" "${PUBLISHER_IN_USE:=}" "${TESTER_IN_USE:=}"
 
 command -v az >/dev/null || fault "missing: az (https://aka.ms/azcli)"
 az account show >/dev/null 2>&1 || fault "az is not signed in: az login"
@@ -105,17 +105,22 @@ for subscription in "${subscriptions[@]}"; do
   done <<<"$roles"
 done
 
-# Built-in roles, by what the deployment says of each assignment.
-mine="starts_with(scope, '$group/')"
-unused="description=='Uploads VHDs' || description=='Asks for versions and gives verdicts'"
-[ -z "$UPLOADER_IN_USE" ] || unused="($unused) && principalId!='$UPLOADER_IN_USE'"
-case "$OPTIONS_ON" in
-  *blobTrigger*) ;;
-  *) unused="($unused) || (principalId=='$PIPELINE_PRINCIPAL_ID' && (description=='What the blob trigger asks for' || description=='The queue of the blob trigger'))" ;;
-esac
-assigned="$(az role assignment list --subscription "$own" --all --query "[?$mine && ($unused)].[id, roleDefinitionName, scope]" -o tsv)"
-while IFS=$'\t' read -r assignment role scope; do
-  [ -z "$assignment" ] || found "$assignment" "assignment of $role on ${scope#"$group"/providers/}"
+# Built-in roles, by what the deployment says of each assignment: who has it, and on what.
+in_use() { # DESCRIPTION PRINCIPAL SCOPE
+  case "$1" in
+    'Uploads VHDs') [ "$2" = "${UPLOADER_IN_USE,,}" ] && [[ "$VHD_CONTAINERS" == *"\"${3##*/}\""* ]] ;;
+    'Asks for versions') [ "$2" = "${PUBLISHER_IN_USE,,}" ] ;;
+    'Gives verdicts') [ "$2" = "${TESTER_IN_USE,,}" ] ;;
+    'What the blob trigger asks for' | 'The queue of the blob trigger')
+      [ "$2" = "${PIPELINE_PRINCIPAL_ID,,}" ] && [[ "$OPTIONS_ON" == *'"blobTrigger"'* ]]
+      ;;
+  esac
+}
+assigned="$(az role assignment list --subscription "$own" --all \
+  --query "[?starts_with(scope, '$group/')].[id, description, principalId, roleDefinitionName, scope]" -o tsv)"
+while IFS=$'\t' read -r assignment description principal role scope; do
+  [ -z "$assignment" ] || in_use "$description" "${principal,,}" "$scope" ||
+    found "$assignment" "assignment of $role on ${scope#"$group"/providers/}"
 done <<<"$assigned"
 
 case "$OPTIONS_ON" in

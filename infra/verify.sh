@@ -29,7 +29,7 @@ role-scopes | | a role made at subscription scope works with a resource group as
 roles-elsewhere | | the same with all assignable scopes in another subscription | as for role-scopes, with the gallery's subscription
 soft-delete | makes | bypassSoftDelete is taken for a gallery without soft delete | the pipeline deletes plainly then, and asks in vain first
 firewall | disturbs | Azure Compute reads a VHD behind a storage firewall that trusts Azure's services | the VHD account stays open to those who sign in, as it is
-log-volume | | storage logs stay below 100 MB a day | leave StorageWrite out of the setting writes of the queue service (infra/modules/vhd-storage.bicep)
+log-volume | | storage logs stay below 100 MB a day | leave StorageDelete out of the setting access of the queue service (infra/modules/vhd-storage.bicep)
 alert-queries | | Azure runs each alert's query | the query that is named, in infra/queries; until then its alert is blind
 alert-rules | | the alert rules are enabled, and none has switched itself off | az monitor scheduled-query update --disabled false, after its query is mended
 alert-fires | makes | Azure Monitor fires on a query's answer | the query runs by hand, see alert-queries; tell the project
@@ -346,11 +346,12 @@ check_blob_tags() {
 
 check_operation_status() {
   need STAGING_GALLERY_ID AZURE_LOCATION || return
-  local group="${STAGING_GALLERY_ID%%/providers/*}" name="gallerist-verify-$stamp" role secret tenant operation
-  run az role definition list --custom-role-only --scope "$group" \
-    --query "[?starts_with(roleName, 'Gallerist publisher')] | [0].roleName" -o tsv || { untried "az: $(short)"; return; }
+  local name="gallerist-verify-$stamp" gallery role secret tenant operation
+  gallery="$(printf %s "${STAGING_GALLERY_ID##*/}" | tr '[:upper:]' '[:lower:]')"
+  run az role definition list --custom-role-only --scope "${STAGING_GALLERY_ID%%/providers/*}" \
+    --query "[?starts_with(roleName, 'Gallerist publisher of $gallery ')] | [0].roleName" -o tsv || { untried "az: $(short)"; return; }
   role="${answer:-Gallerist publisher}"
-  run az ad sp create-for-rbac -n "$name" --role "$role" --scopes "$group" --query '[appId, password, tenant]' -o tsv ||
+  run az ad sp create-for-rbac -n "$name" --role "$role" --scopes "$STAGING_GALLERY_ID" --query '[appId, password, tenant]' -o tsv ||
     { untried "you may not make an application: $(short)"; return; }
   read -r made_app secret tenant <<<"$(printf %s "$answer" | tr '\n\t' '  ')"
   made_app="${made_app:-APPLICATION}"
@@ -371,7 +372,7 @@ check_operation_status() {
   [ -n "$operation" ] || { untried 'Azure named no operation'; return; }
   request VERIFY_TOKEN GET "$operation"
   case "$status" in
-    200) no '200: the role on the resource group is enough' ;;
+    200) no '200: the role on the gallery is enough' ;;
     403) yes "403: $(short)" ;;
     *) untried "$status: $(short)" ;;
   esac
@@ -390,7 +391,7 @@ check_roles_elsewhere() {
   need AZURE_SUBSCRIPTION_ID STAGING_GALLERY_ID PRODUCTION_GALLERY_ID PIPELINE_PRINCIPAL_ID || return
   local id elsewhere=''
   for id in "$STAGING_GALLERY_ID" "$PRODUCTION_GALLERY_ID"; do
-    case "$id" in "/subscriptions/$AZURE_SUBSCRIPTION_ID/"*) ;; *) elsewhere="${id%%/providers/*}" ;; esac
+    case "$id" in "/subscriptions/$AZURE_SUBSCRIPTION_ID/"*) ;; *) elsewhere="$id" ;; esac
   done
   [ -n "$elsewhere" ] || { untried 'both galleries are in the subscription of the app'; return; }
   run az role assignment list --assignee "$PIPELINE_PRINCIPAL_ID" --scope "$elsewhere" --query '[].roleDefinitionName' -o tsv ||
@@ -433,7 +434,7 @@ open_again() {
 }
 
 check_log_volume() {
-  logs 'Usage | where TimeGenerated > ago(7d) and DataType in ("StorageQueueLogs", "StorageBlobLogs") | summarize MB = sum(Quantity), days = dcount(startofday(TimeGenerated)) by DataType | project DataType, MBaDay = round(MB / days, 2)' || return
+  logs 'Usage | where TimeGenerated > ago(7d) and DataType in ("StorageQueueLogs", "StorageBlobLogs", "StorageTableLogs") | summarize MB = sum(Quantity), days = dcount(startofday(TimeGenerated)) by DataType | project DataType, MBaDay = round(MB / days, 2)' || return
   local most
   most="$(printf %s "$answer" | python -c 'import json, sys; print(int(sum(float(row["MBaDay"]) for row in json.load(sys.stdin))))' 2>/dev/null)"
   case "$most" in
@@ -616,7 +617,7 @@ take_away() {
     storage DELETE "$one" || [ "$status" = 404 ] || left="$left; $one"
   done
   if [ -n "$made_app" ]; then
-    run az role assignment delete --assignee "$made_app" --scope "${STAGING_GALLERY_ID%%/providers/*}" || left="$left; role assignments of $made_app"
+    run az role assignment delete --assignee "$made_app" --scope "$STAGING_GALLERY_ID" || left="$left; role assignments of $made_app"
     run az ad app delete --id "$made_app" || left="$left; application $made_app"
   fi
   if [ -n "$made_group" ]; then

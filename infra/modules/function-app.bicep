@@ -14,8 +14,10 @@ param directVhd bool
 param applicationInsightsName string
 param tellsEvents bool
 param eventsEndpoint string
+param httpApi bool
 param apiClientId string
 param apiCallerClientIds string[]
+param apiKeyRoles string[]
 param apiVersions { gallery: string?, compute: string?, disk: string? }
 param subnetId string
 param instanceMemoryMB int
@@ -130,99 +132,9 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
   }
 }
 
-// Deployment signs in: neither FTP nor the deployment endpoint takes a user name and a password.
-// One change of the app after the other, here and below: Azure answers two at once with a conflict.
-resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
-  parent: app
-  name: 'ftp'
-  properties: {
-    allow: false
-  }
-  dependsOn: [
-    settings
-  ]
-}
-
-resource noDeployPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
-  parent: app
-  name: 'scm'
-  properties: {
-    allow: false
-  }
-  dependsOn: [
-    noFtpPassword
-  ]
-}
-
-resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
-  parent: app
-  name: 'appsettings'
-  properties: union(
-    {
-      AzureWebJobsStorage__blobServiceUri: appStorage.properties.primaryEndpoints.blob
-      AzureWebJobsStorage__queueServiceUri: appStorage.properties.primaryEndpoints.queue
-      AzureWebJobsStorage__tableServiceUri: appStorage.properties.primaryEndpoints.table
-      AzureWebJobsStorage__credential: 'managedidentity'
-      AzureWebJobsStorage__clientId: identityClientId
-
-      Storage__blobServiceUri: vhdStorage.properties.primaryEndpoints.blob
-      Storage__queueServiceUri: vhdStorage.properties.primaryEndpoints.queue
-      Storage__tableServiceUri: vhdStorage.properties.primaryEndpoints.table
-      Storage__credential: 'managedidentity'
-      Storage__clientId: identityClientId
-
-      APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsights.properties.ConnectionString
-      APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
-
-      // Steps wait for Azure, not for the processor: as many threads as host.json lets an instance take messages.
-      PYTHON_THREADPOOL_THREAD_COUNT: '24'
-
-      AZURE_CLIENT_ID: identityClientId
-      AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential'
-      ARM_ENDPOINT: environment().resourceManager
-      ARM_AUDIENCE: environment().resourceManager
-      // Empty: as the code has it.
-      GALLERY_API_VERSION: apiVersions.?gallery ?? ''
-      COMPUTE_API_VERSION: apiVersions.?compute ?? ''
-      DISK_API_VERSION: apiVersions.?disk ?? ''
-      MANAGED_IMAGE_GROUP_ID: managedImageGroupId
-      CATALOG: 'catalog.yaml'
-      SWEEP_SCHEDULE: '0 */5 * * * *'
-      PROMOTION_SCHEDULE: '0 0 2 * * *'
-      RETENTION_SCHEDULE: '0 30 3 * * *'
-      UPLOAD_SETTLE_SECONDS: '60'
-      UPLOAD_STALL_SECONDS: '3600'
-      POLL_SECONDS: '10'
-      POLL_MAX_SECONDS: '120'
-      RUN_DEADLINE_SECONDS: '86400'
-      SWEEP_GRACE_SECONDS: '120'
-    },
-    directVhd
-      ? {
-          VHD_STORAGE_ACCOUNT_ID: vhdStorage.id
-        }
-      : {},
-    tellsEvents
-      ? {
-          EVENTS_ENDPOINT: eventsEndpoint
-        }
-      : {},
-    empty(apiClientId)
-      ? {}
-      : {
-          API_SIGN_IN: 'entra'
-        },
-    blobTrigger
-      ? {
-          VHD_BLOB_TRIGGER: 'EventGrid'
-          VHD_CONTAINER: vhdContainer
-        }
-      : {}
-  )
-}
-
-// The door before the HTTP API, for those who have an Entra application: calls without its token end here, and the
-// app then asks for no key (API_SIGN_IN). Said either way: what is left out would stay as it was.
+// The door before the HTTP API, for those who have an Entra application: calls without its token end here. It stands
+// before the settings by which the app asks for no key (API_CLIENT_ID), and the app looks at each token by itself all
+// the same. Said either way: what is left out would stay as it was.
 resource signIn 'Microsoft.Web/sites/config@2025-03-01' = {
   parent: app
   name: 'authsettingsV2'
@@ -275,8 +187,103 @@ resource signIn 'Microsoft.Web/sites/config@2025-03-01' = {
         }
       : {}
   )
+}
+
+resource settings 'Microsoft.Web/sites/config@2025-03-01' = {
+  parent: app
+  name: 'appsettings'
+  properties: union(
+    {
+      AzureWebJobsStorage__blobServiceUri: appStorage.properties.primaryEndpoints.blob
+      AzureWebJobsStorage__queueServiceUri: appStorage.properties.primaryEndpoints.queue
+      AzureWebJobsStorage__tableServiceUri: appStorage.properties.primaryEndpoints.table
+      AzureWebJobsStorage__credential: 'managedidentity'
+      AzureWebJobsStorage__clientId: identityClientId
+
+      Storage__blobServiceUri: vhdStorage.properties.primaryEndpoints.blob
+      Storage__queueServiceUri: vhdStorage.properties.primaryEndpoints.queue
+      Storage__tableServiceUri: vhdStorage.properties.primaryEndpoints.table
+      Storage__credential: 'managedidentity'
+      Storage__clientId: identityClientId
+
+      APPLICATIONINSIGHTS_CONNECTION_STRING: applicationInsights.properties.ConnectionString
+      APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+
+      // Steps wait for Azure, not for the processor: as many threads as host.json lets an instance take messages.
+      PYTHON_THREADPOOL_THREAD_COUNT: '24'
+
+      AZURE_CLIENT_ID: identityClientId
+      AZURE_TOKEN_CREDENTIALS: 'ManagedIdentityCredential'
+      ARM_ENDPOINT: environment().resourceManager
+      ARM_AUDIENCE: environment().resourceManager
+      // Empty: as the code has it.
+      GALLERY_API_VERSION: apiVersions.?gallery ?? ''
+      COMPUTE_API_VERSION: apiVersions.?compute ?? ''
+      DISK_API_VERSION: apiVersions.?disk ?? ''
+      MANAGED_IMAGE_GROUP_ID: managedImageGroupId
+      CATALOG: 'catalog.yaml'
+      HTTP_API: httpApi ? 'on' : 'off'
+      API_KEY_ROLES: join(apiKeyRoles, ',')
+      SWEEP_SCHEDULE: '0 */5 * * * *'
+      PROMOTION_SCHEDULE: '0 0 2 * * *'
+      RETENTION_SCHEDULE: '0 30 3 * * *'
+      UPLOAD_SETTLE_SECONDS: '60'
+      UPLOAD_STALL_SECONDS: '3600'
+      POLL_SECONDS: '10'
+      POLL_MAX_SECONDS: '120'
+      RUN_DEADLINE_SECONDS: '86400'
+      SWEEP_GRACE_SECONDS: '120'
+    },
+    directVhd
+      ? {
+          VHD_STORAGE_ACCOUNT_ID: vhdStorage.id
+        }
+      : {},
+    tellsEvents
+      ? {
+          EVENTS_ENDPOINT: eventsEndpoint
+        }
+      : {},
+    signsIn
+      ? {
+          API_CLIENT_ID: apiClientId
+          API_TENANT_ID: tenant().tenantId
+          API_AUTHORITY: environment().authentication.loginEndpoint
+        }
+      : {},
+    blobTrigger
+      ? {
+          VHD_BLOB_TRIGGER: 'EventGrid'
+          VHD_CONTAINER: vhdContainer
+        }
+      : {}
+  )
   dependsOn: [
-    noDeployPassword
+    signIn
+  ]
+}
+
+// Deployment signs in: neither FTP nor the deployment endpoint takes a user name and a password.
+// One change of the app after the other, here and above: Azure answers two at once with a conflict.
+resource noFtpPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'ftp'
+  properties: {
+    allow: false
+  }
+  dependsOn: [
+    settings
+  ]
+}
+
+resource noDeployPassword 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03-01' = {
+  parent: app
+  name: 'scm'
+  properties: {
+    allow: false
+  }
+  dependsOn: [
+    noFtpPassword
   ]
 }
 

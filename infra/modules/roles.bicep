@@ -9,12 +9,20 @@ var imageMakerActions = [
 ]
 
 @export()
-var publisherActions = [
-  'Microsoft.Compute/galleries/images/read'
-  'Microsoft.Compute/galleries/images/write'
-  'Microsoft.Compute/galleries/images/versions/read'
-  'Microsoft.Compute/galleries/images/versions/write'
-  'Microsoft.Compute/galleries/images/versions/delete'
+func publisherActions(deletesVersions bool) string[] =>
+  concat(
+    [
+      'Microsoft.Compute/galleries/images/read'
+      'Microsoft.Compute/galleries/images/write'
+      'Microsoft.Compute/galleries/images/versions/read'
+      'Microsoft.Compute/galleries/images/versions/write'
+    ],
+    deletesVersions ? ['Microsoft.Compute/galleries/images/versions/delete'] : []
+  )
+
+// A lock on a gallery's group holds for the gallery, and only the group shows it.
+@export()
+var lockActions = [
   'Microsoft.Authorization/locks/read'
 ]
 

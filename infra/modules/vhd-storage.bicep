@@ -10,6 +10,11 @@ param directRoleId string
 param blobTrigger bool
 param uploaderPrincipalId string
 param uploaderPrincipalType 'User' | 'Group' | 'ServicePrincipal'
+param publisherPrincipalId string
+param publisherPrincipalType 'User' | 'Group' | 'ServicePrincipal'
+param testerPrincipalId string
+param testerPrincipalType 'User' | 'Group' | 'ServicePrincipal'
+param logReads bool
 param workspaceId string
 
 var queues = [
@@ -23,6 +28,8 @@ var tables = [
   'ledger'
   'sources'
   'holds'
+  'audit'
+  'judgements'
 ]
 // Kept by the pipeline (what could not be taken) and by Event Grid (what could not be delivered).
 var keptContainers = [
@@ -35,9 +42,38 @@ var queueDataContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
 var queueDataMessageSender = 'c6a89b2d-59bc-44d0-9896-0f6e12d7b80a'
 var tableDataContributor = '0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3'
 var hasUploader = !empty(uploaderPrincipalId)
-var askedThrough = [
-  'publish-requests'
-  'verdicts'
+// Each its own queue and no other: who asks for a version gives it no verdict.
+var senders = filter(
+  [
+    {
+      queue: 'publish-requests'
+      principalId: publisherPrincipalId
+      principalType: publisherPrincipalType
+      why: 'Asks for versions'
+    }
+    {
+      queue: 'verdicts'
+      principalId: testerPrincipalId
+      principalType: testerPrincipalType
+      why: 'Gives verdicts'
+    }
+  ],
+  sender => !empty(sender.principalId)
+)
+// Off is said too, so that reads are no longer logged once logReads is off again.
+var logged = [
+  {
+    category: 'StorageWrite'
+    enabled: true
+  }
+  {
+    category: 'StorageDelete'
+    enabled: true
+  }
+  {
+    category: 'StorageRead'
+    enabled: logReads
+  }
 ]
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
@@ -232,7 +268,7 @@ resource appMayRemember 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
     principalId: appPrincipalId
     principalType: 'ServicePrincipal'
     roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', tableDataContributor)
-    description: 'Runs, ledger, sources and holds'
+    description: 'Runs, ledger, sources, holds, audit and judgements'
   }
 }
 
@@ -271,51 +307,47 @@ resource uploaderMayWrite 'Microsoft.Authorization/roleAssignments@2022-04-01' =
   }
 ]
 
-resource uploaderMayAsk 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
-  for queue in (hasUploader ? askedThrough : []): {
-    name: guid(account.id, queue, uploaderPrincipalId, queueDataMessageSender)
-    scope: workQueues[indexOf(queues, queue)]
+resource senderMayAsk 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for sender in senders: {
+    name: guid(account.id, sender.queue, sender.principalId, queueDataMessageSender)
+    scope: workQueues[indexOf(queues, sender.queue)]
     properties: {
-      principalId: uploaderPrincipalId
-      principalType: uploaderPrincipalType
+      principalId: sender.principalId
+      principalType: sender.principalType
       roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataMessageSender)
-      description: 'Asks for versions and gives verdicts'
+      description: sender.why
     }
   }
 ]
 
-// Who wrote or deleted a VHD, and what went to a poison queue, of which an alert tells.
+// Who wrote or deleted a VHD, a message or a row, and what went to a poison queue, of which an alert tells.
 #disable-next-line use-recent-api-versions // the newest one that diagnostic settings of this shape have
 resource blobLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'writes'
+  name: 'access'
   scope: blobs
   properties: {
     workspaceId: workspaceId
-    logs: [
-      {
-        category: 'StorageWrite'
-        enabled: true
-      }
-      {
-        category: 'StorageDelete'
-        enabled: true
-      }
-    ]
+    logs: logged
   }
 }
 
 #disable-next-line use-recent-api-versions // the newest one that diagnostic settings of this shape have
 resource queueLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
-  name: 'writes'
+  name: 'access'
   scope: queueService
   properties: {
     workspaceId: workspaceId
-    logs: [
-      {
-        category: 'StorageWrite'
-        enabled: true
-      }
-    ]
+    logs: logged
+  }
+}
+
+#disable-next-line use-recent-api-versions // the newest one that diagnostic settings of this shape have
+resource tableLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'access'
+  scope: tableService
+  properties: {
+    workspaceId: workspaceId
+    logs: logged
   }
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipeline.access import Role
 from tests.infra.snapshots import DIGESTS, FOLDER, INFRA, KEPT, ROOT, assignments, digests, one, resources, settings
 
 MAIN = (INFRA / "main.bicep").read_text(encoding="utf-8")
@@ -133,13 +134,77 @@ def test_sign_in_is_said_either_way_so_that_it_can_be_turned_off() -> None:
     off = one("defaults", "Microsoft.Web/sites/config", "authsettingsV2")["properties"]
     assert off["platform"] == {"enabled": False}
     assert off["globalValidation"]["requireAuthentication"] is False
-    assert "API_SIGN_IN" not in settings("defaults")
+    assert "API_CLIENT_ID" not in settings("defaults")
     on = one("everything", "Microsoft.Web/sites/config", "authsettingsV2")["properties"]
     assert on["globalValidation"]["unauthenticatedClientAction"] == "Return401"
     assert on["globalValidation"]["excludedPaths"] == ["/runtime/webhooks/blobs"], "Event Grid has a key and no token"
     directory = on["identityProviders"]["azureActiveDirectory"]
     assert directory["validation"]["defaultAuthorizationPolicy"]["allowedApplications"]
-    assert settings("everything")["API_SIGN_IN"] == "entra"
+    said = settings("everything")
+    assert said["API_CLIENT_ID"] == directory["registration"]["clientId"]
+    assert said["API_AUTHORITY"] == "[environment().authentication.loginEndpoint]"
+    issuer = f"[format('{{0}}{said['API_TENANT_ID']}/v2.0', environment().authentication.loginEndpoint)]"
+    assert directory["registration"]["openIdIssuer"] in (
+        issuer,
+        f"[format('{{0}}{{1}}/v2.0', environment().authentication.loginEndpoint, '{said['API_TENANT_ID']}')]",
+    ), "the door and the app believe the same tenant"
+
+
+def test_the_door_is_shut_before_any_setting_relies_on_it() -> None:
+    """With API_CLIENT_ID the app asks for no key: it may not be set before, or without, the door."""
+    app = (INFRA / "modules/function-app.bicep").read_text("utf-8")
+    blocks = dict(re.findall(r"^resource (\w+) '[^']+' = \{\n(.*?)^\}", app, re.MULTILINE | re.DOTALL))
+    assert "  dependsOn: [\n    signIn\n  ]\n" in blocks["settings"]
+    assert "dependsOn" not in blocks["signIn"], "it waits for the app alone"
+    assert [name for name, body in blocks.items() if "settings\n  ]" in body] == ["noFtpPassword"]
+
+
+def test_the_http_api_can_be_left_out_and_takes_the_publishers_key_alone_where_nobody_says_otherwise() -> None:
+    assert settings("defaults")["HTTP_API"] == "on"
+    assert settings("defaults")["API_KEY_ROLES"] == "publisher"
+    app = (INFRA / "modules/function-app.bicep").read_text("utf-8")
+    assert "HTTP_API: httpApi ? 'on' : 'off'" in app
+    assert "API_KEY_ROLES: join(apiKeyRoles, ',')" in app
+    kinds = re.search(r"^param apiKeyRoles \((.*)\)\[\]", MAIN, re.MULTILINE)
+    assert kinds
+    assert re.findall(r"'(\w+)'", kinds[1]) == [role.value for role in Role]
+
+
+def test_uploading_asking_and_judging_are_rights_of_their_own_and_nobodys_by_default() -> None:
+    given = {
+        "Uploads VHDs": ("containers", {"vhds", "builds"}, "Storage Blob Data Contributor", 1),
+        "Asks for versions": ("queues", {"publish-requests"}, "Storage Queue Data Message Sender", 21),
+        "Gives verdicts": ("queues", {"verdicts"}, "Storage Queue Data Message Sender", 22),
+    }
+    people = [
+        one["properties"] | {"scope": scope}
+        for one, (scope, why) in zip(
+            resources("everything", "Microsoft.Authorization/roleAssignments"), assignments("everything"), strict=True
+        )
+        if why in given
+    ]
+    for why, (kind, names, role, number) in given.items():
+        found = [one for one in people if one["description"] == why]
+        assert {one["scope"].rpartition(f"/{kind}/")[2] for one in found} == names
+        assert {BUILT_IN[one["roleDefinitionId"].rpartition("/")[2]] for one in found} == {role}
+        assert {one["principalId"][-2:] for one in found} == {f"{number:02}" if number > 1 else "11"}
+    others = [why for _, why in assignments("defaults") if why in given]
+    assert others == []
+    made = resources("defaults", "Microsoft.Authorization/roleAssignments")
+    assert all(one["properties"]["principalType"] == "ServicePrincipal" for one in made), "nobody of yours"
+
+
+def test_who_writes_or_deletes_is_logged_of_blobs_messages_and_rows_and_who_reads_where_asked() -> None:
+    for name, reads in (("defaults", False), ("everything", True)):
+        services = set()
+        for setting in resources(name, "Microsoft.Insights/diagnosticSettings"):
+            service = re.search(r"vhd/(\w+)Services/default/providers", setting["id"])
+            if not service:
+                continue
+            services.add(service[1])
+            logged = {one["category"]: one["enabled"] for one in setting["properties"]["logs"]}
+            assert logged == {"StorageWrite": True, "StorageDelete": True, "StorageRead": reads}
+        assert services == {"blob", "queue", "table"}
 
 
 def test_with_zones_no_fewer_than_two_instances_are_kept_warm() -> None:
@@ -167,10 +232,10 @@ def test_an_assignment_is_named_after_whom_it_is_for() -> None:
     """Azure lets no assignment be changed to another principal: one made anew has to get an assignment of its own."""
     for resource in resources("everything", "Microsoft.Authorization/roleAssignments"):
         principal = resource["properties"]["principalId"].strip("[]")
-        assert principal in resource["name"] or principal == "11111111-1111-4111-8111-111111111111", resource["id"]
+        assert principal in resource["name"] or principal.startswith("11111111-1111-4111-8111-"), resource["id"]
     text = (INFRA / "modules/vhd-storage.bicep").read_text("utf-8")
     assert text.count("uploaderPrincipalId, blobDataContributor)") == 1
-    assert text.count("uploaderPrincipalId, queueDataMessageSender)") == 1
+    assert text.count("sender.principalId, queueDataMessageSender)") == 1
 
 
 def test_event_grid_is_told_where_to_deliver_after_its_rights_had_time_to_spread() -> None:
@@ -291,9 +356,12 @@ def test_what_only_an_option_makes_is_known_to_the_script_that_takes_it_away() -
             if f"'{service}'" in name:
                 name = f"privatelink.{service}.$suffix" + (f"/vnet-{ending}" if kind.endswith("Links") else "")
         assert (kind, name) in known, f"remove-unused.sh does not know {kind} {name}"
-    for words in ("Uploads VHDs", "Asks for versions and gives verdicts", "What the blob trigger asks for"):
-        assert f"description: '{words}'" in (INFRA / "modules/vhd-storage.bicep").read_text("utf-8")
-        assert f"description=='{words}'" in script
+    said = "".join((INFRA / f"modules/{name}-storage.bicep").read_text("utf-8") for name in ("app", "vhd"))
+    words = re.findall(r"'([^'\n]+)'", script.split("\nin_use() {")[1].split("\n}\n")[0])
+    described = {word for word in words if " " in word}
+    assert len(described) == 5
+    for word in described:
+        assert re.search(rf"(?:description|why): '{word}'", said), word
 
 
 def test_the_names_of_what_is_in_use_are_outputs() -> None:

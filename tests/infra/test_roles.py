@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.steps import finish, tell
 ROLES = {
     # The first part of each role's name, as infra/main.bicep gives it.
     "publisher": "Gallerist publisher",
+    "locks": "Gallerist lock reader",
     "image maker": "Gallerist image maker",
     "source": "Gallerist source",
     "tagger": "Gallerist VHD reader and tagger",
@@ -51,33 +53,58 @@ def test_no_role_has_a_wildcard_or_denies() -> None:
 
 def test_what_the_code_calls_is_what_the_roles_allow() -> None:
     assert set(roles("everything")) == set(ROLES.values())
-    assert set(roles("defaults")) == {ROLES[role] for role in ("publisher", "image maker", "tagger", "operations")}
+    assert set(roles("defaults")) == set(ROLES.values()) - {ROLES["source"], ROLES["direct"]}
     calls = set(code.arm_actions())
-    own = _of("publisher") | _of("image maker")
+    own = _own()
     assert calls - own - _of("source") == set(), "called, and in no role"
     allowed = own | _of("source") | _of("operations") | _of("direct")
     assert allowed - calls - set(LINKED) - STATUS == set(), "in a role, and never called"
     assert _of("operations") == STATUS
     assert _of("publisher") & _of("image maker") == set(), "one place for each right"
+    assert _of("locks") == {"Microsoft.Authorization/locks/read"}, "a gallery's group shows nothing else"
 
 
-def test_every_role_is_assigned_where_it_may_be_and_nowhere_else() -> None:
-    """Each role on its one scope, once, whatever is named twice."""
+def _own(name: str = "everything") -> set[str]:
+    return _of("publisher", name=name) | _of("locks", name=name) | _of("image maker", name=name)
+
+
+def test_every_role_is_assigned_once_on_its_scope_and_a_publishers_on_its_gallery_alone() -> None:
     for name in KEPT:
-        scopes = {
-            scope.lower(): role["properties"]["roleName"]
-            for role in resources(name, "Microsoft.Authorization/roleDefinitions")
-            for scope in role["properties"]["assignableScopes"]
+        made = {role["id"]: role["properties"] for role in resources(name, "Microsoft.Authorization/roleDefinitions")}
+        assigned = {
+            one["properties"]["roleDefinitionId"]: scope
+            for one, (scope, why) in zip(
+                resources(name, "Microsoft.Authorization/roleAssignments"), assignments(name), strict=True
+            )
+            if not why
         }
-        own = [scope for scope, why in assignments(name) if not why]
-        assert len(own) == len(resources(name, "Microsoft.Authorization/roleDefinitions")) - _on_storage(name)
-        assert {scope.lower() for scope in own} <= set(scopes)
-        assert all(own.count(scope) <= 2 for scope in own), "a group that has images and a gallery has two roles"
+        of_storage = {
+            key for key, role in made.items() if role["roleName"].startswith((ROLES["tagger"], ROLES["direct"]))
+        }
+        assert set(assigned) == set(made) - of_storage
+        for key, scope in assigned.items():
+            (assignable,) = made[key]["assignableScopes"]
+            gallery = re.search(rf"^{ROLES['publisher']} of (\S+) in ", made[key]["roleName"])
+            below = f"/providers/Microsoft.Compute/galleries/{gallery[1]}" if gallery else ""
+            assert scope.lower() == f"{assignable}{below}".lower(), made[key]["roleName"]
 
 
-def _on_storage(name: str) -> int:
-    """The roles that are assigned on the VHD account, where they say what for."""
-    return len({"Gallerist VHD reader and tagger", "Gallerist direct VHD"} & set(roles(name)))
+def test_no_version_of_production_can_be_deleted_unless_its_retention_is_asked_for() -> None:
+    delete = "Microsoft.Compute/galleries/images/versions/delete"
+    for name, in_production in (("defaults", False), ("everything", True)):
+        found = {
+            role["properties"]["roleName"].split(" of gal")[1].split(" ")[0].partition("_")[0]: delete
+            in role["properties"]["permissions"][0]["actions"]
+            for role in resources(name, "Microsoft.Authorization/roleDefinitions")
+            if role["properties"]["roleName"].startswith(ROLES["publisher"])
+        }
+        assert found == {"staging": True, "production": in_production}
+        others = [
+            role
+            for role in resources(name, "Microsoft.Authorization/roleDefinitions")
+            if delete in role["properties"]["permissions"][0]["actions"]
+        ]
+        assert len(others) == sum(found.values()), "no other role has it"
 
 
 def test_galleries_elsewhere_get_their_roles_in_their_own_subscriptions() -> None:
@@ -88,6 +115,7 @@ def test_galleries_elsewhere_get_their_roles_in_their_own_subscriptions() -> Non
         if role["id"].startswith(other)
     ]
     assert sorted(made) == [
+        ("Gallerist lock reader", [f"{other}/resourceGroups/rg-images"]),
         ("Gallerist operation status", [other]),
         ("Gallerist publisher", [f"{other}/resourceGroups/rg-images"]),
         ("Gallerist source", [f"{other}/resourceGroups/rg-builds"]),
@@ -136,7 +164,7 @@ def test_what_the_sandbox_is_asked_is_what_the_roles_allow(bare: Azure, ctx: Con
     bare.clear()
 
     assert (published.stage, failed.stage) == (Stage.PUBLISHED, Stage.FAILED)
-    own = _of("publisher") | _of("image maker")
+    own = _own()
     assert asked - own - _of("operations") == set()
     publishing = {action for action in own if not action.startswith("Microsoft.Authorization/")}
     assert publishing - asked == set(), "publishing and undoing never asked for these"

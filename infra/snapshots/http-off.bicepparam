@@ -1,0 +1,5 @@
+using '../main.bicep'
+
+param environmentName = 'prod'
+param location = 'westeurope'
+param httpApi = false

@@ -1,0 +1,9 @@
+using '../main.bicep'
+
+param environmentName = 'prod'
+param location = 'westeurope'
+param apiKeyRoles = [
+  'publisher'
+  'tester'
+  'operator'
+]

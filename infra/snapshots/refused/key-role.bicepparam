@@ -1,0 +1,9 @@
+// refused: admin
+using '../../main.bicep'
+
+param environmentName = 'prod'
+param location = 'westeurope'
+param apiKeyRoles = [
+  'publisher'
+  'admin'
+]
