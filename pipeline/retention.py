@@ -11,6 +11,7 @@ import structlog
 
 from pipeline import promotion
 from pipeline.catalog import Fate, Keep
+from pipeline.cloud.blobs import BlobFacts
 from pipeline.cloud.compute import Compute, DefinitionId
 from pipeline.cloud.faults import CloudFault, Denied, NotFound
 from pipeline.context import Context
@@ -229,9 +230,18 @@ def _orphans(ctx: Context, image: str, listing: Listing, images: Tagged) -> list
         and f"{run.definition}/versions/{run.version}".lower() == version.id.lower()
     ]
     for group, name, run_id in images:
-        if (run := _ended(ctx, run_id)) and run.image == image:
+        if (run := _ended(ctx, run_id)) and run.image == image and _made(ctx, run, group, name):
             found.append(Orphan("managed image", name, run.id, group))
     return found
+
+
+def _made(ctx: Context, run: Run, group: ResourceGroup, name: str) -> bool:
+    """Whether a managed image is the one that a run has made, for a tag can be copied: it has the run's name, and is
+    where the run made it, or would make it now."""
+    places = [ctx.managed_image_group(run.image)]
+    if run.managed_image_group or run.definition:
+        places.append(ctx.managed_image_group_of(run))
+    return name.lower() == run.image_name.lower() and group.key in {place.key for place in places if place}
 
 
 def _ended(ctx: Context, run_id: str | None) -> Run | None:
@@ -253,9 +263,17 @@ def _spent_vhds(ctx: Context, image: str) -> list[tuple[str, str, str]]:
             continue
         images = {image, *ctx.catalog.fed_by(container, name)}
         published = all(is_published(tags.get(source_tag(fed), ""), blob.etag) for fed in images)
-        if published and blob.age >= fate.after.total_seconds():
+        if published and blob.age >= fate.after.total_seconds() and all(_published(ctx, fed, blob) for fed in images):
             spent.append((container, name, blob.etag))
     return spent
+
+
+def _published(ctx: Context, image: str, blob: BlobFacts) -> bool:
+    """Whether a run has published an image from what a VHD holds: an index tag says so too, and anyone may set it who
+    may tag."""
+    owner = ctx.sources.claimed_by(image, ctx.blobs.url(blob.container, blob.name), blob.content, blob.etag)
+    run = _ended(ctx, owner)
+    return run is not None and run.stage is Stage.PUBLISHED
 
 
 def look_all(ctx: Context, images: Iterable[str]) -> Iterator[Retention]:
@@ -286,17 +304,27 @@ def in_words(gone: Iterable[Gone]) -> str:
 
 def retire(ctx: Context, planned: Retention, only: Collection[str] | None = None) -> list[Gone]:
     """Do what was planned for an image, with `only` what it names alone. What Azure does not let go of is said, and
-    tried again the next night."""
-    at, log, done = ctx.definition_of(planned.image), _log.bind(image=planned.image), []
+    tried again the next night.
 
-    def take(event: str, what: str, remove: Callable[[], None], **told: str) -> None:
+    Where the identity may not delete, it is asked for one of a kind and place alone: the others are refused alike.
+    """
+    at, log, done = ctx.definition_of(planned.image), _log.bind(image=planned.image), []
+    denied: dict[str, str] = {}
+
+    def take(event: str, what: str, remove: Callable[[], None], place: str, **told: str) -> None:
         if only is not None and what not in only:
             return
         try:
-            remove()
+            if place not in denied:
+                remove()
+        except Denied as fault:
+            denied[place] = str(fault)
         except CloudFault as fault:
             log.warning("not_let_go", of=event, what=what, fault=str(fault), **told)
             done.append(Gone(what, str(fault)))
+            return
+        if place in denied:
+            done.append(Gone(what, denied[place]))
         else:
             log.info(event, what=what, **told)
             done.append(Gone(what))
@@ -304,14 +332,16 @@ def retire(ctx: Context, planned: Retention, only: Collection[str] | None = None
     for decision in planned.decisions:
         if decision.delete:
             name = decision.version.name
-            take("version_retired", name, partial(ctx.compute.delete_version, at, name), why=decision.why)
+            take("version_retired", name, partial(ctx.compute.delete_version, at, name), "versions", why=decision.why)
     for orphan in planned.orphans:
-        remove = (
-            partial(ctx.compute.delete_version, at, orphan.name, for_good=True)
-            if orphan.kind == "version"
-            else partial(ctx.compute.delete_image, orphan.group, orphan.name)
-        )
-        take("orphan_removed", f"{orphan.kind} {orphan.name}", remove, run=orphan.run)
+        if orphan.kind == "version":
+            remove, place = partial(ctx.compute.delete_version, at, orphan.name, for_good=True), "versions"
+        else:
+            remove, place = partial(ctx.compute.delete_image, orphan.group, orphan.name), orphan.group.key
+        take("orphan_removed", f"{orphan.kind} {orphan.name}", remove, place, run=orphan.run)
     for container, name, etag in planned.vhds:
-        take("vhd_deleted", f"{container}/{name}", partial(ctx.blobs.delete, container, name, etag))
+        take("vhd_deleted", f"{container}/{name}", partial(ctx.blobs.delete, container, name, etag), container)
+    if denied:
+        refused = sum(gone.refused in denied.values() for gone in done)
+        log.warning("retention_denied", refused=refused, faults=list(denied.values()))
     return done

@@ -432,6 +432,7 @@ def _bound(run: Run) -> None:
     """Cut what grows with a run, mostly by what Azure has to say, so that its record always fits into a row."""
     run.note = bounded(run.note, _LONGEST_NOTE)
     run.reason = None if run.reason is None else bounded(run.reason, _LONGEST_REASON)
+    run.left_behind = bounded(run.left_behind, _LONGEST_NOTE)
     if run.operation and len(run.operation) > _LONGEST_OPERATION:
         run.operation = ""  # begun, and less to say should it fail
     if run.boots:

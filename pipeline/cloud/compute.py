@@ -115,6 +115,14 @@ class VersionSource:
 
 
 @dataclass(frozen=True)
+class ManagedImage:
+    """A managed image: its provisioning state and its tags."""
+
+    state: str
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
 class SourceFacts:
     """What Azure says of a resource that is to become a version; empty where it does not say.
 
@@ -159,10 +167,12 @@ class Compute:
         self._client: Callable[[str], ComputeManagementClient] = client
 
     @cloud_call
-    def image_state(self, group: ResourceGroup, name: str) -> str:
-        """A managed image's provisioning state. Raises NotFound."""
+    def managed_image(self, group: ResourceGroup, name: str) -> ManagedImage:
+        """What Azure says of a managed image. Raises NotFound."""
         image = self._client(group.subscription).images.get(group.name, name, api_version=self._by.compute)
-        return _text(image.properties.provisioning_state if image.properties else None)
+        return ManagedImage(
+            state=_text(image.properties.provisioning_state if image.properties else None), tags=dict(image.tags or {})
+        )
 
     @cloud_call
     def create_image(

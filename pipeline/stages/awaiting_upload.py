@@ -80,10 +80,12 @@ def _wait_for_data_disk(run: Run, ctx: Context, data: DataVhd) -> Wait | None:
             raise _GivenUp(f"{name}{data.url} is not there, {waited:.0f} s after the run began") from None
         return Wait(_delay(run, ctx), f"{name}it is not there yet")
     try:
-        return _Vhd(run, ctx, blob, data.upload, boots=False).wait(name, data.url)
+        wait = _Vhd(run, ctx, blob, data.upload, boots=False).wait(name, data.url)
     except NotAVhd as fault:
         # Another data disk may be asked for beside the same OS disk, which is not at fault.
         raise _GivenUp(f"{name}{fault}") from None
+    data.content = None if wait else blob.content
+    return wait
 
 
 class _GivenUp(Exception):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.runs import Run, Stage
-from pipeline.stages.marks import mark_source
+from pipeline.stages.marks import NOT_OURS, is_of, mark_source
 from pipeline.stages.outcome import Go, Outcome, RunFailed, Wait
 from pipeline.stages.ripeness import check_ripe
 
@@ -17,6 +17,8 @@ def finishing(run: Run, ctx: Context) -> Outcome:
         version = ctx.compute.version(at, number)
     except NotFound:
         raise RunFailed(f"version {number} was deleted before it could join latest") from None
+    if not is_of(run, version.tags):
+        raise RunFailed(f"version {number} {NOT_OURS}")
     if version.state in ("Creating", "Updating"):
         return Wait(ctx.settings.poll_seconds, f"version {number} joins latest")
     if version.state != "Succeeded":
@@ -35,15 +37,17 @@ def finishing(run: Run, ctx: Context) -> Outcome:
 
 
 def remove_image(run: Run, ctx: Context) -> Wait | None:
-    """Delete the run's managed image; None once it is gone."""
+    """Delete the run's managed image; None once it is gone, or where the one of that name is not the run's."""
     if run.managed_image is None:
         return None
     group = ctx.managed_image_group_of(run)
     try:
-        state = ctx.compute.image_state(group, run.managed_image)
+        found = ctx.compute.managed_image(group, run.managed_image)
     except NotFound:
+        found = None
+    if found is None or not is_of(run, found.tags):
         run.managed_image = run.managed_image_group = None
         return None
-    if state != "Deleting":
+    if found.state != "Deleting":
         ctx.compute.delete_image(group, run.managed_image)
     return Wait(ctx.settings.poll_seconds, f"managed image {run.managed_image} is being deleted")

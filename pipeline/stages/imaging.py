@@ -10,8 +10,8 @@ from pipeline.cloud.faults import NotFound
 from pipeline.context import Context
 from pipeline.replication import poll_delay
 from pipeline.runs import Run, Stage, now
-from pipeline.stages.inspecting import CHANGED
-from pipeline.stages.marks import tags_of
+from pipeline.stages.inspecting import check_unchanged
+from pipeline.stages.marks import is_of, is_of_this_try, tags_of
 from pipeline.stages.outcome import Go, Outcome, RunFailed, Wait
 
 
@@ -21,11 +21,13 @@ def imaging(run: Run, ctx: Context) -> Outcome:
         _ensure_definition(run, ctx)
         if run.managed_image is None:
             return Go(Stage.NUMBERING, "straight from the source, without a managed image of its own")
+        if wait := _earlier_try(run, ctx, run.managed_image):
+            return wait
         run.operation = _start(run, ctx, run.managed_image)
         return Wait(ctx.settings.poll_seconds, f"managed image {run.managed_image} is being made")
     group = ctx.managed_image_group_of(run)
     try:
-        state = ctx.compute.image_state(group, str(run.managed_image))
+        state = ctx.compute.managed_image(group, str(run.managed_image)).state
     except NotFound:
         state = "not seen yet"
     if state == "Failed":
@@ -35,8 +37,25 @@ def imaging(run: Run, ctx: Context) -> Outcome:
         waited = (now() - run.entered).total_seconds()
         delay = poll_delay(waited, ctx.settings.poll_seconds, ctx.settings.poll_max_seconds)
         return Wait(delay, f"managed image {run.managed_image}: {state}")
-    _check_unchanged(run, ctx)
+    check_unchanged(run, ctx)
     return Go(Stage.NUMBERING, f"managed image {run.managed_image} is made")
+
+
+def _earlier_try(run: Run, ctx: Context, name: str) -> Wait | None:
+    """A wait while a managed image is in the way that the run made of what its VHD held at an earlier try. Raises
+    RunFailed where the one that is there is not the run's."""
+    group = ctx.managed_image_group_of(run)
+    try:
+        found = ctx.compute.managed_image(group, name)
+    except NotFound:
+        return None
+    if is_of_this_try(run, found.tags):
+        return None
+    if not is_of(run, found.tags):
+        raise RunFailed(f"{group.managed_image_id(name)} is there, and this run has not made it: delete or rename it")
+    if found.state != "Deleting":
+        ctx.compute.delete_image(group, name)
+    return Wait(ctx.settings.poll_seconds, f"managed image {name} of an earlier try is being deleted")
 
 
 def _start(run: Run, ctx: Context, name: str) -> str:
@@ -51,16 +70,6 @@ def _start(run: Run, ctx: Context, name: str) -> str:
         generation=definition.hyper_v_generation.value,
         tags=tags_of(run),
     )
-
-
-def _check_unchanged(run: Run, ctx: Context) -> None:
-    """The image holds the content that was claimed only if that is what the blob still holds."""
-    try:
-        changed = ctx.blobs.facts(run.container, run.blob).content != run.content
-    except NotFound:
-        changed = True
-    if changed:
-        raise RunFailed(CHANGED)
 
 
 def _ensure_definition(run: Run, ctx: Context) -> None:

@@ -15,6 +15,24 @@ from pipeline.vhd import FOOTER, MIB
 CHANGED = (
     "the VHD was overwritten or deleted while it was being published; the new content, if any, is a run of its own"
 )
+DATA_CHANGED = "was overwritten or deleted while it was being published; ask again once it is at rest"
+
+
+def check_unchanged(run: Run, ctx: Context) -> None:
+    """Check that each VHD still holds the content that was there when it was whole: only then is that what Azure has
+    read. Raises RunFailed."""
+    if _content(ctx, run.container, run.blob) != run.content:
+        raise RunFailed(CHANGED)
+    for data in run.data_disks:
+        if _content(ctx, data.container, data.blob) != data.content:
+            raise RunFailed(f"data disk at LUN {data.lun}: {data.url} {DATA_CHANGED}")
+
+
+def _content(ctx: Context, container: str, name: str) -> str | None:
+    try:
+        return ctx.blobs.facts(container, name).content
+    except NotFound:
+        return None
 
 
 def inspecting(run: Run, ctx: Context) -> Outcome:

@@ -7,7 +7,7 @@ from contextlib import suppress
 import structlog
 
 from pipeline.catalog import Fate
-from pipeline.cloud.faults import CloudFault, NotFound, Refused
+from pipeline.cloud.faults import CloudFault, Denied, NotFound, Refused
 from pipeline.context import Context
 from pipeline.requests import OURS
 from pipeline.runs import Run
@@ -20,6 +20,8 @@ RUN_TAG = f"{OURS}-run"
 SOURCE_TAG = f"{OURS}-source"
 ORIGIN_TAG = f"{OURS}-origin"
 """What the first version of a chain of promotions was made of."""
+ETAG_TAG = f"{OURS}-source-etag"
+"""What named the content of the source."""
 PROMOTION_TAG = f"{OURS}-promotion"
 """The rule that promoted a version."""
 
@@ -34,8 +36,31 @@ def tags_of(run: Run) -> dict[str, str]:
         RUN_TAG: run.id,
         f"{OURS}-image": run.image,
         SOURCE_TAG: tag_value(run.source),
-        f"{OURS}-source-etag": tag_value(run.etag or ""),
+        ETAG_TAG: tag_value(run.etag or ""),
     }
+
+
+NOT_OURS = f"does not bear this run's tag {RUN_TAG} any more: somebody has made it anew, or changed its tags"
+
+
+def is_of(run: Run, tags: dict[str, str]) -> bool:
+    """Whether what has these tags was made by a run: only that is its own to change or to delete."""
+    return tags.get(RUN_TAG) == run.id
+
+
+def is_of_this_try(run: Run, tags: dict[str, str]) -> bool:
+    """Whether a run has made it of the content that it has claimed now, and not of an earlier try's."""
+    return is_of(run, tags) and tags.get(ETAG_TAG) == tag_value(run.etag or "")
+
+
+def left_behind(run: Run, fault: Denied) -> str:
+    """What to do about a run's version that this identity may not delete, in words."""
+    return (
+        f"Version {run.version} is left behind, out of latest, for this identity may not delete it ({fault.code}). To "
+        f"delete it by hand: az sig image-version delete --ids {run.definition}/versions/{run.version}. To let "
+        "retention do it: grant Microsoft.Compute/galleries/images/versions/delete there; for production: azd env set "
+        "PRODUCTION_RETENTION true, then azd provision"
+    )
 
 
 def tag_value(text: str) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pipeline.cloud.compute import VersionSource
-from pipeline.cloud.faults import Conflict, NotFound
+from pipeline.cloud.faults import Conflict, Denied, NotFound
 from pipeline.context import Context
 from pipeline.runs import Run, Stage
 from pipeline.source import SourceKind
-from pipeline.stages.marks import RUN_TAG, tags_of
+from pipeline.stages.marks import is_of, is_of_this_try, left_behind, tags_of
 from pipeline.stages.outcome import Go, Outcome, RunFailed, Wait
 
 
@@ -18,14 +18,18 @@ def publishing(run: Run, ctx: Context) -> Outcome:
         found = ctx.compute.version(at, number)
     except NotFound:
         return _create(run, ctx)
-    if found.tags.get(RUN_TAG) != run.id:
+    if not is_of(run, found.tags):
         return _renumber(run, ctx, "another has made it")
     if found.state == "Deleting":
         return Wait(ctx.settings.poll_seconds, f"an earlier try at {number} is being deleted")
-    if found.state == "Failed":
-        # Azure lets nothing but a deletion happen to a version that failed to be created.
-        ctx.compute.delete_version(at, number, for_good=True)
-        return Wait(ctx.settings.poll_seconds, f"an earlier try at {number} failed and is being deleted")
+    # Azure lets nothing but a deletion happen to a version that failed to be created.
+    if found.state == "Failed" or not is_of_this_try(run, found.tags):
+        why = "failed" if found.state == "Failed" else "was of other content"
+        try:
+            ctx.compute.delete_version(at, number, for_good=True)
+        except Denied as fault:
+            raise RunFailed(f"an earlier try at version {number} {why}. {left_behind(run, fault)}") from fault
+        return Wait(ctx.settings.poll_seconds, f"an earlier try at {number} {why} and is being deleted")
     return Go(Stage.REPLICATING, f"version {number} is under way")
 
 

@@ -7,6 +7,9 @@ from pipeline.context import Context
 from pipeline.gallery import VersionFacts
 from pipeline.replication import Verdict, judge, poll_delay
 from pipeline.runs import Run, Stage, now
+from pipeline.source import SourceKind
+from pipeline.stages.inspecting import check_unchanged
+from pipeline.stages.marks import NOT_OURS, is_of
 from pipeline.stages.outcome import Go, Outcome, RunFailed, Wait
 
 REPAIRS = 2
@@ -28,6 +31,8 @@ def replicating(run: Run, ctx: Context) -> Outcome:
         if waited > _SEEN_WITHIN:
             raise RunFailed(f"version {number} was deleted while it was replicated") from None
         return Wait(ctx.settings.poll_seconds, f"Azure does not show version {number} yet")
+    if not is_of(run, version.tags):
+        raise RunFailed(f"version {number} {NOT_OURS}")
     wanted = ctx.targets(run)
     verdict = judge([target.region for target in wanted], version.replication)
     run.regions = verdict.regions
@@ -47,6 +52,8 @@ def replicating(run: Run, ctx: Context) -> Outcome:
     if not verdict.completed:
         delay = poll_delay(waited, ctx.settings.poll_seconds, ctx.settings.poll_max_seconds)
         return Wait(delay, f"version {number} is made; the slowest region is at {verdict.progress} %")
+    if run.kind is SourceKind.BLOB and run.managed_image is None:
+        check_unchanged(run, ctx)  # Azure has read the VHDs for the version itself
     return Go(Stage.FINISHING, f"version {number} is in all {len(verdict.regions)} regions")
 
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from pipeline.cloud.faults import NotFound
+from pipeline.cloud.faults import Denied, NotFound
 from pipeline.context import Context
+from pipeline.limits import bounded
 from pipeline.runs import Run, Stage
 from pipeline.stages.finishing import remove_image
-from pipeline.stages.marks import RUN_TAG, mark_source
+from pipeline.stages.marks import is_of, left_behind, mark_source
 from pipeline.stages.outcome import Go, Outcome, Wait
+
+_LONGEST_WHY = 2000
+"""UTF-16 units of why a run failed that are kept before what it left behind."""
 
 
 def undoing(run: Run, ctx: Context) -> Outcome:
-    """Leaves when neither version nor managed image of this run is left.
+    """Leaves when neither version nor managed image of this run is left, but for a version that the identity may not
+    delete: that one is out of latest, and the reason names it.
 
     A version that is in `latest` already is published, and stays: then so is the run, whatever befell it after.
     """
@@ -25,24 +30,30 @@ def undoing(run: Run, ctx: Context) -> Outcome:
         return Go(Stage.PUBLISHED, note)
     if run.amendment:
         ctx.turns.leave(run.source, run.id)
+    if run.left_behind and not str(run.reason).endswith(run.left_behind):
+        run.reason = f"{bounded(str(run.reason), _LONGEST_WHY)}. {run.left_behind}"
     ctx.sources.stop_waiting(run.image, run.source, run.id)
     mark_source(run, ctx, run.outcome.value)
     return Go(run.outcome)
 
 
 def _remove_version(run: Run, ctx: Context) -> Wait | None:
-    if run.version is None:
+    if run.version is None or run.left_behind:
         return None
     at = ctx.definition(run)
     try:
         version = ctx.compute.version(at, run.version)
     except NotFound:
         return None
-    if version.tags.get(RUN_TAG) != run.id:
+    if not is_of(run, version.tags):
         return None
     if not version.excluded_from_latest:
         run.published = True
         return None
     if version.state != "Deleting":
-        ctx.compute.delete_version(at, run.version, for_good=True)
+        try:
+            ctx.compute.delete_version(at, run.version, for_good=True)
+        except Denied as fault:
+            run.left_behind = left_behind(run, fault)
+            return None
     return Wait(ctx.settings.poll_seconds, f"version {run.version} is being deleted")
