@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -107,7 +108,8 @@ class Api:
         if not answer.is_success:
             raise _fault(answer)
         try:
-            found: Json = answer.json()
+            # Half of a character, which JSON can escape, could be printed nowhere, and asked for no more.
+            found: Json = json.loads(json.dumps(answer.json(), ensure_ascii=False).encode(errors="replace"))
         except ValueError as error:
             raise Refused(f"{answer.url} does not answer as a Gallerist does: is GALLERIST_URL its address?") from error
         return found

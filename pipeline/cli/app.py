@@ -241,16 +241,21 @@ def check_catalog(
         str | None,
         typer.Option(envvar="MANAGED_IMAGE_GROUP_ID", help="Where managed images are made: a group's resource id."),
     ] = None,
+    api_client_id: Annotated[
+        str | None,
+        typer.Option(envvar="API_CLIENT_ID", help="The application that callers of the HTTP API sign in to, if any."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a catalog: all its faults at once, or what it publishes and where. What is allowed and unwise is warned of.
 
-    Whether Azure makes managed images for a gallery depends on two app settings, which are options here.
+    Whether Azure makes managed images for a gallery, and whether it is known who approves, depends on app settings,
+    which are options here.
     """
     found = load_catalog(file, _galleries_only_in(vhd_account, managed_image_group))
     if not vhd_account and not managed_image_group:
         show.say(_NOT_CHECKED, "yellow", stderr=True)
-    warnings: list[str] = getattr(found, "warnings", list)()
+    warnings = found.warnings(sign_in=bool(api_client_id))
     for warning in warnings:
         show.say(warning, "yellow", stderr=True)
     if as_json:

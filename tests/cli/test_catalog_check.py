@@ -17,7 +17,7 @@ SOUND = Path(__file__).parents[2] / "sandbox" / "catalog.yaml"
 
 @pytest.fixture(autouse=True)
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("CATALOG", "VHD_STORAGE_ACCOUNT_ID", "MANAGED_IMAGE_GROUP_ID"):
+    for name in ("CATALOG", "VHD_STORAGE_ACCOUNT_ID", "MANAGED_IMAGE_GROUP_ID", "API_CLIENT_ID"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -96,3 +96,14 @@ def test_what_names_no_such_resource_is_a_wrong_use(account: str, group: str, wo
 def test_what_is_not_checked_is_said() -> None:
     done = check(str(SOUND))
     assert "not checked: whether Azure makes managed images" in " ".join(done.stderr.split())
+
+
+def test_what_is_unwise_is_warned_of_and_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.yaml"
+    path.write_text(SOUND.read_text().replace("soak: 24h", "soak: 24h, approval: true"))
+    done = check(str(path))
+    assert done.exit_code == 0
+    assert "promotions.0.approval: with keys nobody can tell who approves" in " ".join(done.stderr.split())
+    assert "approval" in " ".join(json.loads(check(str(path), "--json").stdout)["warnings"])
+    signed_in = check(str(path), env={"API_CLIENT_ID": "00000000-0000-4000-8000-000000000002"})
+    assert "approval" not in signed_in.stderr

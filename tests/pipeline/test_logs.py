@@ -90,10 +90,10 @@ def test_events_are_lines_of_standard_output_and_say_their_level() -> None:
 
 
 def test_the_command_line_answers_on_standard_output_and_logs_nothing_there() -> None:
-    logs = "import structlog; structlog.get_logger().warning('x', fault='no answer', wait_seconds=2)"
+    logs = "import structlog; structlog.get_logger().warning('x', fault='no \\x1b[2Janswer', wait_seconds=2)"
     done = said(f"from pipeline.cli import show; show.configure_logs(); {logs}; show.say('done')")
     assert done.stdout == "done\n"
-    assert done.stderr == "no answer; asking again in 2 s\n"
+    assert done.stderr == "no \\u001b[2Janswer; asking again in 2 s\n"
 
 
 def test_an_event_that_fits_is_told_whole() -> None:
