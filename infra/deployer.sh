@@ -34,21 +34,25 @@ is_guid() {
   [[ "$1" =~ ^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$ ]]
 }
 
-dry='' more=() deployer=''
+lower() {
+  tr '[:upper:]' '[:lower:]'
+}
+
+dry='' more='' deployer=''
 while [ $# -gt 0 ]; do
   case "$1" in
     --help | -h) usage && exit 0 ;;
     --dry-run) dry=1 ;;
     --subscription)
       is_guid "${2:-}" || fault "--subscription takes an id"
-      more+=("$2")
+      more="$more $2"
       shift
       ;;
     -*) fault "there is no option $1: see --help" ;;
     *)
       [ -z "$deployer" ] || fault "it takes one OBJECT-ID: see --help"
       is_guid "$1" || fault "$1 is not an object id, such as az identity show --query principalId prints"
-      deployer="${1,,}"
+      deployer="$(lower <<<"$1")"
       ;;
   esac
   shift
@@ -59,7 +63,7 @@ command -v azd >/dev/null || fault "missing: azd (https://aka.ms/azd)"
 command -v az >/dev/null || fault "missing: az (https://aka.ms/azcli)"
 values="$(azd env get-values)" || fault "azd env get-values failed: run this where azure.yaml is, and azd provision first"
 value_of() {
-  sed -n "s/^$1=//p" <<<"$values" | tr -d '"' | tr '[:upper:]' '[:lower:]'
+  sed -n "s/^$1=//p" <<<"$values" | tr -d '"' | lower
 }
 for name in ROLES_IN_USE PIPELINE_PRINCIPAL_ID TOPIC_PRINCIPAL_ID MANAGED_IMAGE_GROUP_ID STAGING_GALLERY_ID PRODUCTION_GALLERY_ID; do
   [ -n "$(value_of "$name")" ] || fault "azd knows no $name: run azd provision first, of this release"
@@ -85,18 +89,21 @@ if [ -n "$dry" ]; then
 fi
 
 az account show -o none 2>/dev/null || fault "az is not signed in: az login"
-subscriptions="$(printf '%s\n' "$(value_of MANAGED_IMAGE_GROUP_ID | cut -d/ -f3)" "$(value_of STAGING_GALLERY_ID | cut -d/ -f3)" \
-  "$(value_of PRODUCTION_GALLERY_ID | cut -d/ -f3)" "${more[@],,}" | grep . | sort -u)"
-for subscription in $subscriptions; do
+subscriptions="$(
+  for name in MANAGED_IMAGE_GROUP_ID STAGING_GALLERY_ID PRODUCTION_GALLERY_ID; do value_of "$name" | cut -d/ -f3; done
+  tr ' ' '\n' <<<"$more" | lower
+)"
+while read -r subscription; do
+  [ -n "$subscription" ] || continue
   scope="/subscriptions/$subscription"
   held="$(az role assignment list --subscription "$subscription" --scope "$scope" \
     --query "[?principalId=='$deployer' && roleDefinitionName=='$access_role'].id" -o tsv)"
   while read -r assignment; do
-    [ -z "$assignment" ] || az role assignment delete --ids "$assignment"
+    [ -z "$assignment" ] || az role assignment delete --ids "$assignment" </dev/null
   done <<<"$held"
   az role assignment create --assignee-object-id "$deployer" --assignee-principal-type ServicePrincipal \
-    --role Contributor --scope "$scope" -o none
+    --role Contributor --scope "$scope" -o none </dev/null
   az role assignment create --assignee-object-id "$deployer" --assignee-principal-type ServicePrincipal \
-    --role "$access_role" --scope "$scope" --condition "$condition" --condition-version 2.0 -o none
+    --role "$access_role" --scope "$scope" --condition "$condition" --condition-version 2.0 -o none </dev/null
   echo "$scope: Contributor, and $access_role with a condition"
-done
+done < <(sort -u <<<"$subscriptions")

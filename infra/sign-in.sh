@@ -172,7 +172,7 @@ case "${1:-}" in
     ;;
   assign | unassign)
     [ $# = 3 ] || fault "$1 takes ROLE and OBJECT-ID: see --help"
-    command="$1" role="$2" whom="${3,,}"
+    command="$1" role="$2" whom="$(tr '[:upper:]' '[:lower:]' <<<"$3")"
     role_id "$role" >/dev/null
     is_guid "$whom" || fault "$3 is not an object id, such as az ad signed-in-user show --query id prints"
     ;;
