@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import function_app
 from pipeline import triggers
-from pipeline.access import ROUTES, Role
+from pipeline.access import QUEUES, ROUTES, Role
 from pipeline.cloud.entra import Entra
 from pipeline.cloud.faults import Unavailable
 from pipeline.context import context
@@ -279,4 +279,38 @@ def test_a_setting_that_is_wrong_opens_nothing(signed_in: Azure, monkeypatch: py
         answer = triggers.http(route, "https://x/api", {}, {}, {"x-functions-key": "operator.x"}, b"")
         assert (answer.status, answer.body["error"]["code"]) == (500, "Misconfigured")
         assert "API_TENANT_ID is missing" in answer.body["error"]["message"]
+    context.cache_clear()
+
+
+@pytest.mark.usefixtures("ctx")
+def test_a_queue_gives_its_role_and_no_more(bare: Azure, tmp_path: Any) -> None:
+    """Whoever may send to a queue asks for what its role may: messages name no sender who could be more."""
+    context.cache_clear()
+    image, vhd = bare.image("bios"), disk.make_vhd(tmp_path / "x.vhd", 20)
+    source = {"blob": bare.drop(image, vhd, "asked.vhd").url}
+    request = {"image": image, "source": source}
+    verdict = {"image": image, "version": "1.0.0", "outcome": "passed"}
+    kept = bare.blobs.get_container_client("rejected")
+
+    def reasons(queue: str) -> list[str]:
+        names = list(kept.list_blob_names(name_starts_with=f"{queue}/"))
+        return [json.loads(kept.download_blob(name).readall())["reason"] for name in names]
+
+    before = {queue: len(reasons(queue)) for queue in QUEUES}
+    for message in (
+        request | {"tags": {"keep": "true"}},
+        request | {"version": "900.0.0", "jump": True},
+        request | {"by": "ann", "role": "operator"},
+        verdict,
+        verdict | {"approved": "ann"},
+    ):
+        triggers.publish_request(json.dumps(message).encode())
+    for message in (request, verdict | {"name": "approved"}, verdict | {"name": "keep"}, verdict | {"why": "x"}):
+        triggers.verdict(json.dumps(message).encode(), "1")
+    after = {queue: len(reasons(queue)) for queue in QUEUES}
+    assert {queue: after[queue] - before[queue] for queue in QUEUES} == {"publish-requests": 5, "verdicts": 4}
+    told = " ".join(reasons("publish-requests"))
+    assert "tags.keep takes the role operator" in told
+    assert "jump takes the role operator" in told
+    assert not [run for run, _ in context().runs.live() if run.startswith(image)]
     context.cache_clear()
