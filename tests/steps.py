@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from typing import Any
 
 from azure.storage.blob import BlobClient
 
 from pipeline import engine
-from pipeline.access import Role, of_key
+from pipeline.access import Caller, Role, of_key
 from pipeline.context import Context
 from pipeline.events import read_blob_events
 from pipeline.intake import take_event
 from pipeline.runs import TABLE, Run, read_record
+from pipeline.web.calls import Answer, Call, answer
+from pipeline.web.routes import HANDLERS
 from tests.azure import Azure
 
 PUBLISHER = of_key(Role.PUBLISHER)
 """Who asks for versions, where it does not matter who does."""
+OPERATOR = of_key(Role.OPERATOR)
 
 
 def tell(azure: Azure, ctx: Context, blob: BlobClient) -> Run | None:
@@ -61,6 +65,12 @@ def runs_of(ctx: Context, image: str) -> list[Run]:
     )
     found = [read_record(dict(row)) for row in rows]
     return sorted((run for run in found if run.image == image), key=lambda run: run.created)
+
+
+def call(ctx: Context, route: str, body: Any, caller: Caller = PUBLISHER, **parameters: str) -> Answer:
+    """What the HTTP API answers a caller."""
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return answer(route, lambda: (ctx, Call("https://x/api", caller, parameters, {}, sent)), HANDLERS)
 
 
 def message_of(run: Run) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from pathlib import Path
 
 import pytest
@@ -17,12 +16,10 @@ from pipeline.requests import parse_request
 from pipeline.runs import Run, Stage
 from pipeline.stages.marks import source_tag
 from pipeline.sweep import sweep
-from pipeline.web import api
-from pipeline.web.calls import Call, answer
 from sandbox import disk
 from tests.azure import Azure
 from tests.cli.command import gallerist
-from tests.steps import PUBLISHER, finish, runs_of, tell
+from tests.steps import PUBLISHER, call, finish, runs_of, tell
 
 
 def hashed(blob: BlobClient, vhd: Path) -> BlobClient:
@@ -150,7 +147,9 @@ def test_a_source_asked_for_again_is_tried_again(bare: Azure, ctx: Context, tmp_
     assert (again.id, again.stage) == (run.id, Stage.AWAITING_UPLOAD)
     run = finish(ctx, run.id)
     assert (run.stage, run.version, run.request_id) == (Stage.PUBLISHED, "1.0.0", f"{image}-again")
-    assert f"tried again: {image}-again asks for it" in [line.note for line in ctx.runs.history(run.id)]
+    assert f"tried again, asked for by the publisher's key: {image}-again" in [
+        line.note for line in ctx.runs.history(run.id)
+    ]
     assert bare.version(image, "1.0.0")["tags"]["commit"] == "abc"
 
 
@@ -187,8 +186,7 @@ def test_a_disk_at_fault_is_refused_with_the_run_that_says_why(bare: Azure, ctx:
         with pytest.raises(RequestConflict, match=run.id) as refused:
             ask(ctx, image, blob, request_id=request_id)
         assert str(run.reason) in str(refused.value)
-    asked = json.dumps({"image": image, "source": {"blob": blob.url}}).encode()
-    told = answer(ctx, api.publish, Call("https://app/api", body=asked))
+    told = call(ctx, "POST /publish", {"image": image, "source": {"blob": blob.url}})
     assert (told.status, told.body["error"]["code"]) == (409, "Conflict")
     assert run.id in told.body["error"]["message"]
     mended = bare.drop(image, disk.make_vhd(vhd, 20))

@@ -44,7 +44,7 @@ def url(ctx: Context, character: str, length: int, number: int = 0) -> str:
 
 def draft(ctx: Context, asked: dict[str, Any]) -> Run:
     """The run that intake would begin."""
-    return intake._draft_of_request(ctx, parse_request(asked))
+    return intake._draft_of_request(ctx, parse_request(asked), PUBLISHER)
 
 
 def taken(ctx: Context, asked: dict[str, Any]) -> tuple[Run | None, list[tuple[str, str]]]:

@@ -15,21 +15,19 @@ from azure.core.exceptions import ResourceNotFoundError
 from pipeline import triggers
 from pipeline.announce import REJECTED
 from pipeline.context import Context
-from pipeline.web import api, lifecycle
 from pipeline.web.calls import Answer, Call, answer
 from sandbox import disk
 from sandbox.host.keys import Keys
 from tests.azure import Azure, eventually
 from tests.conftest import PROMOTED
-from tests.steps import runs_of
+from tests.steps import OPERATOR, call, runs_of
 
 FOUR = {"image": "nope", "source": {"blob": "x"}, "version": "1.2", "bump": "minor"}
 FIELDS = {"image", "source.blob", "version", "request"}
 
 
-def post(ctx: Context, body: Any, handler: Any = api.publish, **route: str) -> Answer:
-    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return answer(ctx, handler, Call("https://x/api", route, {}, sent))
+def post(ctx: Context, body: Any) -> Answer:
+    return call(ctx, "POST /publish", body)
 
 
 def faults(ctx: Context, body: Any) -> dict[str, str]:
@@ -145,18 +143,19 @@ def test_a_body_of_any_form_is_answered_in_words(ctx: Context, body: bytes, fiel
 
 
 @pytest.mark.parametrize("wrong", ["1.0", "x", "٣.١.٤", "../..", "9999999999.0.0", "1.0.0?a=b"])
-@pytest.mark.parametrize("handler", [lifecycle.approval, lifecycle.withdrawal, lifecycle.reinstatement])
-def test_a_route_names_a_version(ctx: Context, handler: Any, wrong: str) -> None:
-    said = {"by": "ann"} if handler is lifecycle.approval else {"why": "x"}
-    given = post(ctx, said, handler, image="web-000", version=wrong)
+@pytest.mark.parametrize("what", ["approval", "withdrawal", "reinstatement"])
+def test_a_route_names_a_version(ctx: Context, what: str, wrong: str) -> None:
+    said = {"by": "ann"} if what == "approval" else {"why": "x"}
+    route = f"POST /images/{{image}}/versions/{{version}}/{what}"
+    given = call(ctx, route, said, OPERATOR, image="web-000", version=wrong)
     assert (given.status, given.body["error"]["details"][0]["field"]) == (400, "version")
 
 
-def test_a_fault_of_the_program_is_answered_and_tells_nothing(ctx: Context, capsys: pytest.CaptureFixture[str]) -> None:
-    def broken(_: Context, __: Call) -> Answer:
+def test_a_fault_of_the_program_is_answered_and_tells_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    def broken() -> tuple[Context, Call]:
         raise ZeroDivisionError("secret")
 
-    given = post(ctx, b"", broken)
+    given = answer("POST /publish", broken, {})
     assert (given.status, given.body["error"]["code"]) == (500, "Internal")
     assert "secret" not in json.dumps(given.body)
     assert "ZeroDivisionError" not in json.dumps(given.body)
