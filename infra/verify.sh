@@ -7,7 +7,7 @@ set -u
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 stamp="$(date -u +%m%d%H%M%S)"
 image='' direct_image='' container=builds every=10 minutes=30 only='' dry='' agreed='' disturb=''
-image_group='' made_blobs=() made_versions=() made_definitions=() made_images=() made_app='' made_group='' closed=''
+image_group='' made_blobs=() made_versions=() made_definitions=() made_images=() made_app='' made_group='' made_key='' closed=''
 status='' answer='' headers='' verdict='' seen='' published='' published_why=''
 rows=()
 
@@ -34,6 +34,8 @@ alert-queries | | Azure runs each alert's query | the query that is named, in in
 alert-rules | | the alert rules are enabled, and none has switched itself off | az monitor scheduled-query update --disabled false, after its query is mended
 alert-fires | makes | Azure Monitor fires on a query's answer | the query runs by hand, see alert-queries; tell the project
 system-topic | | the VHD account's one system topic is the deployment's | azd env set SYSTEM_TOPIC_NAME with the name that is shown, then azd provision
+sign-in | | a token reaches the app past App Service authentication, and no call without one does | the app is shut to everybody, or open: azd env set HTTP_API false, then azd provision, and tell the project
+dotted-key | makes | a key of the Functions host may have a dot, by which the app knows its role | sign in (infra/sign-in.sh): keys tell no roles apart
 ftp-policy | | the plan takes the publishing policies of FTP and deployment | leave noFtpPassword out of infra/modules/function-app.bicep; FTP has no password on this plan then
 http-concurrency | | Azure says how many HTTP requests an instance takes at once | az functionapp scale config set --trigger-type http --trigger-settings perInstanceConcurrency=16 says it; azd provision takes it away again
 zones-ready | makes | with zones Azure refuses fewer than two always-ready instances | fewestReady in infra/modules/function-app.bicep may be 1
@@ -519,6 +521,43 @@ app_path() {
   app="/subscriptions/$AZURE_SUBSCRIPTION_ID/resourceGroups/$AZURE_RESOURCE_GROUP/providers/Microsoft.Web/sites/$FUNCTION_APP"
 }
 
+check_sign_in() {
+  need GALLERIST_URL || return
+  [ -n "${API_CLIENT_ID:-}" ] || { untried 'callers show keys: API_CLIENT_ID is not set'; return; }
+  run curl -sS ${REQUESTS_CA_BUNDLE:+--cacert "$REQUESTS_CA_BUNDLE"} -o "$work/body" -w '%{http_code}' "$GALLERIST_URL/api/images"
+  [ -n "$dry$(grep -x 401 <<<"$answer")" ] || { no "without a token: $(short)"; return; }
+  # shellcheck disable=SC2016 # to be read, not run
+  [ -z "$dry" ] || printf '  API_TOKEN="$(az account get-access-token --resource api://%s --query accessToken -o tsv)"\n' "$API_CLIENT_ID"
+  # shellcheck disable=SC2034 # read by its name
+  [ -n "$dry" ] || API_TOKEN="$(token "api://$API_CLIENT_ID")" || { untried "no token for api://$API_CLIENT_ID: has infra/sign-in.sh given you a role?"; return; }
+  request API_TOKEN GET "$GALLERIST_URL/api/images"
+  case "$status" in
+    200) yes 'without a token 401, with one 200' ;;
+    401 | 403) no "with a token $status: $(short)" ;;
+    *) untried "$status: $(short)" ;;
+  esac
+}
+
+check_dotted_key() {
+  [ -z "${API_CLIENT_ID:-}" ] || { untried 'callers sign in: API_CLIENT_ID is set'; return; }
+  need GALLERIST_URL || return
+  app_path || return
+  if [ -z "$dry" ]; then
+    local key
+    key="publisher.$(od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n')"
+    printf '{"properties": {"name": "gallerist-verify", "value": "%s"}}' "$key" >"$work/key.json"
+    printf 'x-functions-key: %s\n' "$key" >"$work/key.header"
+  fi
+  made_key="$app/host/default/functionKeys/gallerist-verify"
+  arm PUT "$made_key" 2024-04-01 "@$work/key.json" || { untried "$status: $(short)"; return; }
+  [ -n "$dry" ] && key_opens
+  if wait_until key_opens; then yes 'a key of this form opens /api/images'; else no "$(short)"; fi
+}
+
+key_opens() {
+  run curl -fsS ${REQUESTS_CA_BUNDLE:+--cacert "$REQUESTS_CA_BUNDLE"} -H "@$work/key.header" "$GALLERIST_URL/api/images"
+}
+
 check_ftp_policy() {
   app_path || return
   local kind allowed=''
@@ -616,6 +655,9 @@ take_away() {
   for one in ${made_blobs[@]+"${made_blobs[@]}"}; do
     storage DELETE "$one" || [ "$status" = 404 ] || left="$left; $one"
   done
+  if [ -n "$made_key" ]; then
+    arm DELETE "$made_key" 2024-04-01 || [ "$status" = 404 ] || left="$left; $made_key"
+  fi
   if [ -n "$made_app" ]; then
     run az role assignment delete --assignee "$made_app" --scope "$STAGING_GALLERY_ID" || left="$left; role assignments of $made_app"
     run az ad app delete --id "$made_app" || left="$left; application $made_app"
@@ -689,7 +731,7 @@ if [ -n "$makes" ] && [ -z "$dry" ]; then
   cat <<EOF
 These make something in Azure, and take it away again:$makes
   a version of ${image:-(no --image)} and one of ${direct_image:-(no --direct-image)}, of a disk with nothing on it, in all regions of the image, for some minutes;
-  an image definition, an application in Entra, a resource group with two function apps, a managed image: none of them for long.
+  an image definition, an application in Entra, a function key, a resource group with two function apps, a managed image: none of them for long.
   It costs less than a dollar. What stays: rows of the runs in the tables, their numbers (0.0.x), log lines; an alert may write.
 EOF
   if [ -z "$agreed" ]; then

@@ -58,6 +58,8 @@ def test_what_it_would_run_is_printed_and_not_run() -> None:
         ("--default-action Deny", "--default-action Allow"),
     ]:
         assert told.index(made) < told.index(taken), made
+    key = r"'\S*/functionKeys/gallerist-verify\?"
+    assert re.search(f"-X PUT {key}.*-X DELETE {key}", told, re.DOTALL)
 
 
 @pytest.mark.parametrize(
