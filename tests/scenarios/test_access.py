@@ -44,6 +44,7 @@ ALLOWED[Role.TESTER] = ALLOWED[Role.READER] | {"POST /images/{image}/versions/{v
 ALLOWED[Role.APPROVER] = ALLOWED[Role.READER] | {"POST /images/{image}/versions/{version}/approval"}
 PERSON = "5b2c1d7e-0000-4000-8000-000000000001"
 NOBODY = "00000000-0000-4000-8000-00000000dead"
+HTTP = httpx.Client(timeout=30)
 
 
 def call(azure: Azure, route: str, headers: dict[str, str], query: dict[str, str] | None = None) -> httpx.Response:
@@ -51,7 +52,7 @@ def call(azure: Azure, route: str, headers: dict[str, str], query: dict[str, str
     method, path = route.split()
     path = re.sub(r"\{(\w+)\}", lambda found: {"version": "1.0.0"}.get(found[1], "nowhere"), path)
     base = azure.sandbox.endpoints["functions"] + "/api"
-    return httpx.request(method, base + path, headers=headers, params=query, timeout=30)
+    return HTTP.request(method, base + path, headers=headers, params=query)
 
 
 def refused(azure: Azure, route: str, headers: dict[str, str], query: dict[str, str] | None = None) -> str:
@@ -203,7 +204,7 @@ def test_a_publisher_ends_and_retries_its_own_runs_only(signed_in: Azure, tmp_pa
     def ask(object_id: str, path: str, role: str = "Publisher", **body: Any) -> httpx.Response:
         token = signed_in.identity.api_token([role], object_id=object_id, name=f"{object_id[-4:]}@contoso.com")
         bearer = {"Authorization": f"Bearer {token}"}
-        return httpx.post(f"{base}/{path}", headers=bearer, json=body or None, timeout=30)
+        return HTTP.post(f"{base}/{path}", headers=bearer, json=body or None)
 
     begun = ask(PERSON, "publish", image=image, source={"blob": blob.url})
     assert begun.status_code == 202, begun.text
@@ -215,7 +216,7 @@ def test_a_publisher_ends_and_retries_its_own_runs_only(signed_in: Azure, tmp_pa
     found: dict[str, Any] = {}
 
     def cancelled() -> bool:
-        found.update(httpx.get(f"{base}/runs/{run}", headers=operator, timeout=30).json())
+        found.update(HTTP.get(f"{base}/runs/{run}", headers=operator).json())
         return found["state"] == "cancelled"
 
     assert eventually(cancelled)
