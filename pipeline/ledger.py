@@ -85,6 +85,11 @@ class Ledger:
             yield from map(_reservation, page)
             span = replace(span, first="", after=str(page[-1]["RowKey"]))
 
+    def given_between(self, definition: str, low: Version, high: Version) -> int:
+        """How many numbers between these two were ever reserved: 1000 where there are more."""
+        span = Span(after=_version_key(high), end=_version_key(low))
+        return len(self._tables.between(TABLE, _partition(definition), span, _PAGE))
+
     def first_free(self, definition: str, number: Version, part: int) -> Version:
         """The lowest number from `number` on that nobody has ever reserved, counting up the part at `part`; the parts
         behind it are 0.

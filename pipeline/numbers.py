@@ -88,14 +88,15 @@ def check_named(ctx: Context, image: str, number: Version, top: Version | None, 
     """Check that a number that somebody names for a version of an image, whose highest one is `top`, does not end or
     cripple its numbering. Raises NoNumber.
 
-    A version that is promoted, by its id, keeps the number that Gallerist has given it: then that was checked there.
+    A version that is promoted, by its id, may skip as many majors as numbers were given where it comes from: runs that
+    were not promoted took those.
     """
-    origin = promoted.partition("/versions/")[0]
-    given = ctx.ledger.reservation(origin, number) if origin else None
-    if given and not given.released:
-        return
     rule = ctx.catalog.images[image].version
-    versions.check_named(number, top, rule.bump, start=rule.start, today=datetime.now(UTC).date())
+    base, skips = max(top or rule.start, rule.start), 0
+    if promoted and number.major > base.major + 1:
+        skips = ctx.ledger.given_between(promoted.partition("/versions/")[0], base, number)
+    today = datetime.now(UTC).date()
+    versions.check_named(number, top, rule.bump, start=rule.start, today=today, skips=skips)
 
 
 def release_number(ctx: Context, image: str, version: str, *, why: str) -> None:

@@ -88,7 +88,7 @@ def _number_gate(ctx: Context, target: str, version: VersionFacts, have: Version
     try:
         check_named(ctx, target, number, have, version.id)
     except NoNumber as fault:
-        return Gate(f"Gallerist has not given it its number: {fault}", may_open=True)
+        return Gate(f"{target} does not take its number: {fault}", may_open=True)
     return None
 
 

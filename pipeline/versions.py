@@ -175,11 +175,14 @@ def part_of(bump: Bump) -> int:
     return {Bump.MAJOR: 0, Bump.MINOR: 1}.get(bump, 2)
 
 
-def check_named(number: Version, highest: Version | None, bump: Bump, *, start: Version, today: date) -> None:
+def check_named(
+    number: Version, highest: Version | None, bump: Bump, *, start: Version, today: date, skips: int = 0
+) -> None:
     """Check that a number somebody names, rather than `bump` counting on from `highest`, does not end the numbering.
 
-    It is at most one major above `highest`, or above `start` where that is higher; where the rule is calver, of no
-    later day than that or `today`; and it leaves the last ROOM numbers of each part to counting. Raises NoNumber.
+    It is at most one major, and `skips` more, above `highest`, or above `start` where that is higher; where the rule is
+    calver, of no later day than that or `today`; and it leaves the last ROOM numbers of each part to counting. Raises
+    NoNumber.
     """
     base = max(highest or start, start)
     if max(number) > LARGEST_PART - ROOM:
@@ -189,7 +192,7 @@ def check_named(number: Version, highest: Version | None, bump: Bump, *, start: 
         latest = max((today.year, today.month * 100 + today.day), base[:2])
         if number[:2] > latest:
             raise NoNumber(f"version {number} is ahead of its day: ask for {latest[0]}.{latest[1]}.x at most. {_JUMP}")
-    elif number.major > base.major + 1:
+    elif number.major > base.major + 1 + skips:
         above = f"{base}, the highest that counts" if base == highest else f"{base}, where the catalog lets it start"
         raise NoNumber(
             f"version {number} is more than one major above {above}: ask for {base.major + 1}.x.x at most. {_JUMP}"

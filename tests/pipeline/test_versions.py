@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalog import Numbering
-from pipeline.versions import LARGEST_PART, Bump, NoNumber, Version, highest, next_version
+from pipeline.versions import FIRST, LARGEST_PART, ROOM, Bump, NoNumber, Version, check_named, highest, next_version
 
 TODAY = date(2026, 11, 23)
 parts = st.integers(0, LARGEST_PART)
@@ -261,3 +261,27 @@ def test_the_highest_is_by_number_not_by_text(held: list[Version]) -> None:
 def test_names_of_another_form_do_not_hide_the_highest() -> None:
     assert highest(["1.0.9", "1.0.010", "draft"]) == Version(1, 0, 10)
     assert highest([]) is None
+
+
+@given(st.none() | numbers, numbers, st.sampled_from([Bump.MAJOR, Bump.MINOR, Bump.PATCH]), numbers)
+def test_after_a_number_that_is_named_there_is_room(
+    top: Version | None, named: Version, bump: Bump, start: Version
+) -> None:
+    try:
+        check_named(named, top, bump, start=start, today=TODAY)
+    except NoNumber:
+        base = max(top or start, start)
+        assert named.major > base.major + 1 or max(named) > LARGEST_PART - ROOM
+        return
+    for further in (Bump.MAJOR, Bump.MINOR, Bump.PATCH):
+        after = next_version(named, further, today=TODAY)
+        assert max(after) <= LARGEST_PART - ROOM + 1
+
+
+@pytest.mark.parametrize("named", ["2026.1124.0", "2026.1231.5", "2027.101.0"])
+def test_no_number_is_ahead_of_its_day(named: str) -> None:
+    top = Version(2026, 1122, 3)
+    with pytest.raises(NoNumber, match=r"is ahead of its day: ask for 2026\.1123\.x at most"):
+        check_named(Version.parse(named), top, Bump.CALVER, start=FIRST, today=TODAY)
+    check_named(Version(2026, 1123, 99), top, Bump.CALVER, start=FIRST, today=TODAY)
+    check_named(Version.parse("2025.1.1"), None, Bump.CALVER, start=FIRST, today=TODAY)

@@ -14,9 +14,11 @@ from pipeline import amendments, engine, promotion
 from pipeline.cloud.faults import NotFound
 from pipeline.engine import NotNow
 from pipeline.intake import take_request
+from pipeline.numbers import release_number
 from pipeline.requests import InvalidRequest, parse_request, parse_verdict
 from pipeline.runs import Run, Stage
 from pipeline.sweep import sweep
+from pipeline.versions import Version
 from tests.azure import Azure
 from tests.conftest import start
 from tests.scenarios.deaths import Death, Wire
@@ -24,12 +26,14 @@ from tests.scenarios.lifecycle import ANN, DAY, GALLERIES, HOUR, PASSED, TESTER,
 from tests.steps import PUBLISHER, finish, runs_of
 
 FAN = 60
+SUITES = {f"suite-{n}": "passed" for n in range(4)}
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "web": ({}, {"soak": "24h", "require": PASSED}),
     "word": ({}, {"approval": True}),
     "anew": ({"version": {"start": "7.0.0"}}, {"number": "next"}),
     "range": ({}, {"range": "~1.0"}),
     "brief": ({"end_of_life": "30d"}, {}),
+    "many": ({}, {"require": SUITES}),
 }
 
 
@@ -50,7 +54,7 @@ def told(azure: Azure, run: Run) -> dict[str, Any]:
 def test_what_has_proven_itself_moves_under_its_number(life: Life) -> None:
     image = life.image("web")
     built = life.build(image)
-    assert life.why(image).startswith("1.0.0: it bears no tag tests, passed is required, it soaks until")
+    assert life.why(image).startswith("1.0.0: it has no verdict tests, passed is required, it soaks until")
     life.verdict(image, "1.0.0", "failed")
     assert "tests is failed" in life.why(image)
     life.verdict(image, "1.0.0")
@@ -225,18 +229,25 @@ def test_the_last_word_is_the_one_that_stands(life: Life) -> None:
     image = life.image("web")
     life.build(image)
 
-    def say(outcome: str) -> Run | None:
-        said = {"image": image, "version": "1.0.0", "outcome": outcome}
-        return amendments.judge_version(life.ctx, parse_verdict(said), TESTER)
-
     life.verdict(image, "1.0.0", "failed")
-    runs = [say("passed"), say("failed")]  # the second says what is so now, and is heard all the same
-    for run in reversed(runs):
-        engine.step(life.ctx, run.id, run.generation)
-    waits = life.ctx.runs.load(runs[1].id)[0]
-    assert f"{runs[0].id} amends version 1.0.0 first" in waits.note
-    life.amended(*runs)
+    first = life.says(image, "1.0.0", "passed")
+    engine.step(life.ctx, first.id, first.generation)  # Azure is at it
+    second = life.says(image, "1.0.0", "failed")  # it says what is so now, and is heard all the same
+    engine.step(life.ctx, second.id, second.generation)
+    assert f"{first.id} amends version 1.0.0 first" in life.ctx.runs.load(second.id)[0].note
+    life.amended(first, second)
     assert life.azure.version(image, "1.0.0")["tags"]["tests"] == "failed"
+
+
+def test_verdicts_of_one_name_that_wait_are_one_run_and_the_later_word_stands(life: Life) -> None:
+    image = life.image("web")
+    life.build(image)
+    runs = [life.says(image, "1.0.0", outcome) for outcome in ("passed", "failed", "passed", "failed")]
+    assert len({run.id for run in runs if run}) == 1
+    (ended,) = life.amended(runs[-1])
+    assert life.azure.version(image, "1.0.0")["tags"]["tests"] == "failed"
+    assert ended.amendment.why == "failed/4"
+    assert life.ctx.runs.history(ended.id)[-1].note == "version 1.0.0 is tagged tests=failed, by the tester's key"
 
 
 def test_gates_hold_until_the_version_joins_latest(life: Life) -> None:
@@ -287,7 +298,7 @@ def test_a_promotion_comes_back_to_its_number_in_a_gallery_with_soft_delete(life
             assert life.promoted(image).version == "1.0.0"
 
 
-def test_the_fiftieth_tag_is_kept_for_people(life: Life) -> None:
+def test_what_finds_no_room_in_the_tags_counts_all_the_same(life: Life) -> None:
     image = life.image("web")
     life.build(image)
     version = life.azure.version(image, "1.0.0")
@@ -295,8 +306,8 @@ def test_the_fiftieth_tag_is_kept_for_people(life: Life) -> None:
     body = {"location": "westeurope", "tags": tags}
     life.azure.arm.put(version["id"], params={"api-version": "2024-03-03"}, json=body).raise_for_status()
     life.azure.advance(HOUR)
-    with pytest.raises(InvalidRequest, match="bears 50 tags"):
-        life.verdict(image, "1.0.0")
+    assert life.says(image, "1.0.0", "failed") is None  # nothing can be written to the version
+    assert "tests is failed" in life.why(image)  # it counts without the tag
     life.amended(*amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", caller=ANN, promoted=False))
     version = life.azure.version(image, "1.0.0")
     assert (in_latest(version), len(version["tags"])) == (False, 50)  # out of latest counts more than the tag
@@ -362,13 +373,14 @@ def test_what_is_past_its_life_stays(life: Life) -> None:
 
 
 def test_verdicts_at_the_same_moment_are_all_kept(life: Life) -> None:
-    image = life.image("web")
+    image = life.image("many")
     life.build(image)
-    names = [f"suite-{n}" for n in range(4)]
+    said = [(name, outcome) for name in SUITES for outcome in ("passed", "failed")]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda name: life.verdict(image, "1.0.0", name=name), names))
-    tags = life.azure.version(image, "1.0.0")["tags"]
-    assert {name: tags.get(name) for name in names} == dict.fromkeys(names, "passed")
+        list(pool.map(lambda one: life.verdict(image, "1.0.0", one[1], one[0]), said))
+    tags, stands = life.azure.version(image, "1.0.0")["tags"], life.judged(image, "1.0.0").verdicts
+    assert set(stands) == set(SUITES)
+    assert {name: tags[name] for name in SUITES} == {name: stands[name].outcome for name in SUITES}
 
 
 def test_a_verdict_waits_for_the_run_that_makes_the_version(life: Life) -> None:
@@ -392,7 +404,7 @@ def test_an_amendment_outlives_a_death_at_its_lock(life: Life) -> None:
     life.build(image)
     first = amendments.approve(life.ctx, image, "1.0.0", caller=ANN, note="")
     life.amended(first)
-    life.ctx.sources.await_upload(image, first.source, first.id)  # a death between its end and letting go
+    life.ctx.turns.begin(first.source, first.id)  # a death between its end and letting go
     life.verdict(image, "1.0.0")
     assert life.azure.version(image, "1.0.0")["tags"]["tests"] == "passed"
 
@@ -483,3 +495,68 @@ def ctx_of_triggers(life: Life) -> Iterator[Any]:
     context.cache_clear()
     yield SimpleNamespace(verdict=triggers.verdict, runs=lambda image: runs_of(life.ctx, image))
     context.cache_clear()
+
+
+def by_hand(life: Life, image: str, version: str) -> None:
+    """Somebody who may write to the staging gallery puts a version there, a copy of another one."""
+    found = life.azure.version(image, life.azure.versions(image)[0])
+    body = {
+        "location": "westeurope",
+        "properties": {
+            "publishingProfile": {"targetRegions": [{"name": "westeurope"}]},
+            "storageProfile": {"source": {"id": found["id"]}},
+        },
+    }
+    url = f"{life.azure.definition(image)}/versions/{version}"
+    life.azure.arm.put(url, params={"api-version": "2024-03-03"}, json=body).raise_for_status()
+    life.azure.advance(HOUR)
+
+
+def test_a_number_in_staging_does_not_end_the_numbering_in_production(life: Life) -> None:
+    image = life.image("brief")
+    life.build(image)
+    by_hand(life, image, "50000.0.0")
+    assert life.promoted(image).version == "1.0.0"
+    assert life.build(image).version == "50000.0.1"  # in staging it is the highest there is
+    assert f"50000.0.1: {image}-production does not take its number: version 50000.0.1 is more" in life.why(image)
+    assert list(life.there(image)) == ["1.0.0"]
+    by_hand(life, image, "2.0.0")
+    assert life.promoted(image).version == "2.0.0"
+
+
+def test_a_promotion_skips_the_majors_that_were_not_promoted(life: Life) -> None:
+    image = life.image("brief")
+    life.build(image)
+    assert life.promoted(image).version == "1.0.0"
+    for number in ("2.0.0", "3.0.0", "4.0.0"):
+        request = parse_request({"image": image, "source": {"blob": life.dropped(image).source}, "version": number})
+        run = take_request(life.ctx, request, PUBLISHER).run
+        assert finish(life.ctx, run.id).version == number
+    assert life.promoted(image).version == "4.0.0"
+
+
+def test_a_number_that_was_released_in_production_moves_no_more_and_keeps_no_other(life: Life) -> None:
+    image = life.image("brief")
+    target = f"{image}-production"
+    for _ in range(2):
+        life.build(image)
+    life.azure.fault(method="PUT", path=f".*/galProduction/images/{image}/versions/.*", status=400, times=1)
+    failed = life.promoted(image)
+    assert (failed.stage, failed.version) == (Stage.FAILED, "1.0.1")
+    release_number(life.ctx, target, "1.0.1", why="it is to be built anew")
+    assert life.promoted(image).version == "1.0.0"
+    assert f"1.0.1: its number was released in {target}" in life.why(image)
+
+
+def test_what_a_run_that_failed_reserved_in_production_binds_nothing_there(life: Life) -> None:
+    image = life.image("brief")
+    target = f"{image}-production"
+    life.build(image)
+    dead = Run.draft(target, "/elsewhere", definition=life.azure.definition(target), stage=Stage.FAILED)
+    life.ctx.runs.begin(dead)
+    life.ctx.ledger.reserve(str(dead.definition), Version(1, 0, 1), dead.id, dead.source, "")
+    assert life.promoted(image).version == "1.0.0"
+    life.build(image)
+    assert f"1.0.1: the run {dead.id} of {target} has its number" in life.why(image)  # it is never given twice
+    life.build(image)
+    assert life.promoted(image).version == "1.0.2"
