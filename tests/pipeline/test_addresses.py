@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+import posixpath
+import unicodedata
+from contextlib import suppress
+from urllib.parse import quote, unquote, urljoin
 
-from pipeline.addresses import query_fault
+import pytest
+import requests
+from azure.storage.blob import BlobServiceClient
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from urllib3.util import parse_url
+
+from pipeline.addresses import name_fault, query_fault
+from pipeline.catalog import Drop
 from pipeline.cloud.blobs import Blobs
 from pipeline.cloud.identity import credential
 
 URL = "https://a.blob.core.windows.net/vhds/web/x.vhd"
+SERVICE = BlobServiceClient("https://a.blob.core.windows.net")
 BLOBS = Blobs("https://a.blob.core.windows.net", credential())
 
 
@@ -51,31 +61,95 @@ def test_a_fragment_is_told() -> None:
     assert "%23" in str(query_fault(f"{URL}#2"))
 
 
+HOST = "https://a.blob.core.windows.net"
+
+
 @pytest.mark.parametrize(
-    "url",
+    ("url", "says"),
     [
-        "https://[account].blob.core.windows.net/vhds/x.vhd",
-        "https://[::1/vhds/x.vhd",
-        "https://a.blob.core.windows.net/vhds/../secret/x.vhd",
-        "https://a.blob.core.windows.net/vhds/%2e%2e/x.vhd",
-        "https://a.blob.core.windows.net/./vhds/x.vhd",
-        "https://a.blob.core.windows.net/vhds/web/\ud800.vhd",
-        "https://a.blob.core.windows.net/vhds/web/x\n.vhd",
-        "https://a.blob.core.windows.net/vhds/web/%00.vhd",
-        "https://a.blob.core.windows.net/vhds/" + "x" * 1025,
-        "https://a.blob.core.windows.net/vhds",
-        "https://a.blob.core.windows.net.example/vhds/x.vhd",
-        "https://user@a.blob.core.windows.net/vhds/x.vhd",
-        "http://a.blob.core.windows.net/vhds/x.vhd",
-        "",
+        ("https://[account].blob.core.windows.net/vhds/x.vhd", "takes the address of a blob in https://a.blob"),
+        ("https://[::1/vhds/x.vhd", "takes the address"),
+        (f"{HOST}/vhds", "takes the address"),
+        (f"{HOST}/vhds/", "takes the address"),
+        (f"{HOST}.example/vhds/x.vhd", "takes the address"),
+        ("https://user@a.blob.core.windows.net/vhds/x.vhd", "takes the address"),
+        ("http://a.blob.core.windows.net/vhds/x.vhd", "takes the address"),
+        (f"{HOST}/VHDS/x.vhd", "takes the address"),
+        (f"{HOST}/vhds%2fweb/x.vhd", "takes the address"),
+        (f"{HOST}//vhds/x.vhd", "takes the address"),
+        (f"{HOST}/./vhds/x.vhd", "takes the address"),
+        ("", "takes the address"),
+        (f"{HOST}/vhds/../secret/x.vhd", 'has ".." in its path'),
+        (f"{HOST}/vhds/%2e%2e/x.vhd", 'has ".." in its path'),
+        (f"{HOST}/vhds/web/%2E/x.vhd", 'has "." in its path'),
+        (f"{HOST}/vhds/web%2f..%2fx.vhd", 'has ".." in its path'),
+        (f"{HOST}/vhds/web.../x.vhd", 'has "web..." in its path'),
+        (f"{HOST}/vhds/web//x.vhd", "has an empty name in its path"),
+        (f"{HOST}/vhds//web/x.vhd", "has an empty name in its path"),
+        (f"{HOST}/vhds/web/x.vhd/", "has an empty name in its path"),
+        (f"{HOST}/vhds/web%5cx.vhd", "has a backslash"),
+        (f"{HOST}/vhds/web\\..\\x.vhd", "has a backslash"),
+        (f"{HOST}/vhds/%252e%252e/x.vhd", "escaped twice"),
+        (f"{HOST}/vhds/web%252Fx.vhd", "escaped twice"),
+        (f"{HOST}/vhds/web%25255cx.vhd", "escaped twice"),
+        (f"{HOST}/vhds/\uff0e\uff0e/x.vhd", 'has ".." in its path'),
+        (f"{HOST}/vhds/\u2025/x.vhd", 'has ".." in its path'),
+        (f"{HOST}/vhds/web\uff0fx.vhd", "what is taken for a slash"),
+        (f"{HOST}/vhds/web\u2215x.vhd", "what is taken for a slash"),
+        (f"{HOST}/vhds/web\uff3cx.vhd", "has a backslash"),
+        (f"{HOST}/vhds/\uff052e\uff052e/x.vhd", "escaped twice"),
+        (f"{HOST}/vhds/web/\ud800.vhd", "half of a character"),
+        (f"{HOST}/vhds/web/x\n.vhd", "control character"),
+        (f"{HOST}/vhds/web/%00.vhd", "control character"),
+        (f"{HOST}/vhds/" + "x" * 1025, "takes a blob's name of 1,024 characters at most, not 1,025"),
+        (f"{HOST}/vhds/" + "%78" * 6000, "takes at most 16,384 characters"),
     ],
-)
-def test_what_is_no_blob_of_the_account_is_none(url: str) -> None:
-    assert BLOBS.locate(url) is None
+)  # fmt: skip
+def test_what_is_no_blob_of_the_account_or_another_to_some_is_told(url: str, says: str) -> None:
+    with pytest.raises(ValueError, match=r"\w") as fault:
+        BLOBS.locate(url)
+    assert says in str(fault.value)
+    container, name = ("vhds", url.removeprefix(f"{HOST}/vhds/"))
+    if name == unquote(name) and len(url) < 16_000 and url.startswith(f"{HOST}/vhds/"):
+        assert not name or name_fault(name), "an event or a drop may name it, too"
+        assert not Drop(f"{container}/**").takes(name)
+
+
+@pytest.mark.parametrize("name", ["web/x.vhd", "web/50%.vhd", "web/ü/x.vhd", "a..b/x.vhd", "...x.vhd", "a b/~!$&'()*+,;=:@.vhd", "é?#.vhd"])  # fmt: skip
+def test_a_name_has_one_address_however_it_is_written(name: str) -> None:
+    forms = {quote(name, safe="/~"), quote(name, safe=""), quote(name, safe="").replace("%2F", "/").lower()}
+    assert {BLOBS.locate(f"{HOST}/vhds/{form}") for form in forms} == {("vhds", name)}
 
 
 @given(st.text() | st.text(st.characters()).map(lambda end: f"https://a.blob.core.windows.net/{end}") | st.text().map(lambda host: f"https://[{host}/x"))  # fmt: skip
 def test_any_text_is_answered(url: str) -> None:
     query_fault(url)
-    located = BLOBS.locate(url)
-    assert located is None or BLOBS.locate(BLOBS.url(*located)) == located
+    with suppress(ValueError):
+        located = BLOBS.locate(url)
+        assert BLOBS.locate(BLOBS.url(*located)) == located
+
+
+PIECES = st.sampled_from([".", "..", "/", "//", "%2e", "%2F", "%252e", "\\", "%5C", "a", "web", ".vhd", "\uff0e", "\u2025",
+                          "\uff0f", "%", "%25", "é", "?", "#", ";", "~", "+", " ", ":"])  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.lists(PIECES | st.characters(), min_size=1, max_size=12).map("".join))
+@example("web/../x.vhd")
+def test_a_name_that_is_taken_is_the_name_that_every_client_asks_for(name: str) -> None:
+    """Of the SDK, of the wire below it, and of clients that decode, normalize and resolve as they like."""
+    if name_fault(name):
+        return
+    built = SERVICE.get_blob_client("vhds", name)
+    sent = str(requests.Request("GET", built.url).prepare().url)
+    seen = parse_url(sent).path
+    assert built.blob_name == name
+    assert BLOBS.url("vhds", name) == built.url.partition("?")[0]
+    assert BLOBS.locate(built.url) == BLOBS.locate(sent) == ("vhds", name)
+    assert unquote(str(seen)) == f"/vhds/{name}"
+    resolved = urljoin(f"{HOST}/", sent)
+    assert BLOBS.locate(resolved) == ("vhds", name)
+    for read in (name, unquote(name), unquote(unquote(name)), unicodedata.normalize("NFKC", name)):
+        assert posixpath.normpath(f"/vhds/{read}") == f"/vhds/{read}"
+        assert read.count("/") == name.count("/")
+        assert "\\" not in read

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from pipeline.access import Caller, NotAllowed, Role, of_key, of_queue
 from pipeline.catalog import CatalogError, Route, load_catalog, parse_catalog
+from pipeline.source import SourceKind, parse_id
 from pipeline.versions import Bump, Version
 from sandbox.up import ROOT
 
@@ -158,7 +160,7 @@ def test_a_promotion_into_an_image_of_the_catalog_takes_its_settings() -> None:
     read = parse(data)
     assert read.target_of(read.promotions[0]) == "prod"
     assert [region.replicas for region in read.target_regions("prod")] == [1, 5]
-    assert not read.allows("prod", "vhds/web/a.vhd")  # it has neither drop nor sources: only promotions get there
+    assert not read.allows("prod", "vhds/web/a.vhd")  # it has neither drop nor sources
     data["images"]["prod"]["sources"] = ["builds/**"]
     assert parse(data).allows("prod", "builds/a.vhd")
 
@@ -252,8 +254,8 @@ def test_every_fault_has_its_line() -> None:
         "line 7: images.web.definition.offer is empty",
         "line 8: images.db.gallery is missing",
         (
-            "line 9: images.db.gallry is unknown; gallery, drop, completion, sources, definition, route, version, "
-            "regions, end_of_life, limits, keep and source_vhd are taken here. Did you mean gallery?"
+            "line 9: images.db.gallry is unknown; gallery, drop, completion, sources, publishers, definition, "
+            "route, version, regions, end_of_life, limits, keep and source_vhd are taken here. Did you mean gallery?"
         ),
         'line 12: promotions.0.from: no image is named "wbe"',
     ]
@@ -436,3 +438,160 @@ def test_what_managed_images_cannot_be_made_for_is_refused_with_all_else_that_is
     assert parse_catalog(
         yaml.safe_dump(data).replace("/subscriptions/other/", "/subscriptions/S/"), galleries_only_in="s"
     )
+
+
+DISK = f"{GALLERY.partition('/galleries/')[0]}/disks/x"
+
+
+@pytest.mark.parametrize(
+    ("sources", "source", "allowed"),
+    [
+        ([], "vhds/web/a.vhd", True),
+        ([], "vhds/other/a.vhd", False),
+        ([], "builds/a.vhd", False),
+        ([], DISK, False),
+        (["builds/**"], "builds/a/b.vhd", True),
+        (["builds/**"], "vhds/web/a.vhd", True),
+        (["builds/*"], "builds/a/b.vhd", False),
+        (["builds/**"], "BUILDS/a.vhd", False),
+        (["builds/A.vhd"], "builds/a.vhd", False),
+        (["builds/**"], DISK, False),
+        (["**"], DISK, False),
+        (["**"], "builds/a.vhd", True),
+        ([f"{DISK}/"[:-2] + "*"], DISK, True),
+        ([DISK.upper().replace("/SUBSCRIPTIONS", "/Subscriptions")], DISK, True),
+        (["/subscriptions/s/**"], DISK.replace("/s/", "/S/"), True),
+        (["/subscriptions/s/**"], DISK.replace("/s/", "/t/"), False),
+        (["/subscriptions/s/**"], "subscriptions/s/a.vhd", False),
+        (["/subscriptions/s/**"], DISK.replace("/s/", "/\u017f/"), False),
+        (["builds/**"], "builds/../vhds/a.vhd", False),
+        (["builds/**"], "builds/./a.vhd", False),
+        (["builds/**"], "builds//a.vhd", False),
+        (["builds/**"], "builds/%252e%252e/a.vhd", False),
+        (["builds/**"], "builds/a\\..\\..\\b.vhd", False),
+        (["builds/**"], "builds/" + "a" * 1025, False),
+        (["/subscriptions/s/**"], "/subscriptions/s/" + "a" * 1025, False),
+    ],
+)
+def test_a_request_may_name_what_is_dropped_and_what_sources_name(
+    sources: list[str], source: str, *, allowed: bool
+) -> None:
+    assert parse(catalog(sources=sources)).allows("web", source) is allowed
+
+
+@pytest.mark.parametrize("folder", ["..", ".", "", "a.", "%252e", "%2f", "\\", "\uff0e", "\uff0f", "\x7f"])
+def test_no_pattern_names_what_a_client_resolves_on_the_way(folder: str) -> None:
+    data = catalog(drop=f"vhds/{folder}/*.vhd", sources=["builds/**", f"builds/{folder}/*.vhd"])
+    data["images"]["web"]["sources"].append(f"/subscriptions/s/{folder}/**")
+    data["images"]["web"]["sources"] += ["/elsewhere/**", "builds", "", "a/" + "b" * 1024]
+    said = faults(data)
+    for field in ("drop", *(f"sources.{n}" for n in range(1, 7))):
+        assert f"images.web.{field}" in said
+    assert "sources.0" not in said
+    assert "sources.3 takes resource ids from /subscriptions/ on" in said
+    assert "sources.4 takes container/path" in said
+
+
+@pytest.mark.parametrize("part", ["..", ".", "%2e%2e", "a.", "a b", "a\\b", "", "a?b", "\uff0e\uff0e", "g/../h"])
+@pytest.mark.parametrize("at", ["subscriptions", "resourceGroups", "disks"])
+def test_no_id_names_what_a_client_resolves_on_the_way(part: str, at: str) -> None:
+    parts = DISK.split("/")
+    parts[parts.index(at) + 1] = part
+    with pytest.raises(ValueError, match="takes the resource id of a disk: /subscriptions/"):
+        parse_id(SourceKind.DISK, "/".join(parts))
+    if at != "disks":
+        data = catalog()
+        data["galleries"]["staging"]["id"] = "/".join(parts).replace("/disks/x", "/galleries/g")
+        assert "galleries.staging.id takes a gallery's resource id" in faults(data)
+
+
+@pytest.mark.parametrize(("letter", "like"), [("s", "\u017f"), ("k", "\u212a")])
+def test_only_letters_of_ascii_are_of_any_case(letter: str, like: str) -> None:
+    assert parse_id(SourceKind.DISK, DISK.upper())["name"] == "X"
+    with pytest.raises(ValueError, match="takes the resource id"):
+        parse_id(SourceKind.DISK, like.join(DISK.rsplit(letter, 1)))
+
+
+def test_a_tag_that_any_rule_requires_is_nobody_s_to_give_whichever_image_asks_for_it() -> None:
+    data = promoting({"require": {"Tests": "passed"}})
+    assert parse(data).required_tags == {"tests"}
+    data["images"]["prod"] = data["images"]["web"] | {"gallery": "production", "drop": "vhds/prod/*.vhd"}
+    data["images"]["prod"]["definition"] = data["images"]["web"]["definition"] | {"name": "web"}
+    data["galleries"]["shop"] = {"id": PRODUCTION.replace("galProduction", "galShop"), "location": "westeurope"}
+    data["promotions"].append({"from": "prod", "to": {"gallery": "shop"}, "require": {"pentest": "passed"}})
+    assert parse(data).required_tags == {"tests", "pentest"}
+    assert parse(data).verdicts_on("web") == {"tests"}
+
+
+ANN = Caller("5B2C1D7E-0000-4000-8000-0000000000AA", "ann", frozenset({Role.PUBLISHER}))
+BOB = Caller("5b2c1d7e-0000-4000-8000-0000000000bb", "bob", frozenset({Role.PUBLISHER, Role.TESTER}))
+EVE = Caller("5b2c1d7e-0000-4000-8000-0000000000ee", "eve", frozenset({Role.OPERATOR}))
+CALLERS = {"ann": ANN, "bob": BOB, "eve": EVE, "key": of_key(Role.PUBLISHER), "master": of_key(Role.OPERATOR),
+           "queue": of_queue("publish-requests")}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("publishers", "may"),
+    [
+        ([], {*CALLERS}),
+        (["5b2c1d7e-0000-4000-8000-0000000000AA"], {"ann", "eve", "master"}),
+        (["key"], {"key", "eve", "master"}),
+        (["queue", BOB.id.upper()], {"queue", "bob", "eve", "master"}),
+    ],
+)
+def test_publishers_narrow_who_may_ask_for_versions(publishers: list[str], may: set[str]) -> None:
+    read = parse(catalog(publishers=publishers))
+    for name, caller in CALLERS.items():
+        if name in may:
+            read.check_publisher("web", caller)
+            continue
+        with pytest.raises(NotAllowed, match="may not ask for versions of web") as fault:
+            read.check_publisher("web", caller)
+        assert "images.web.publishers" in str(fault.value)
+
+
+@pytest.mark.parametrize("name", ["ann", "keys", "", "5b2c1d7e-0000-4000-8000-0000000000a", "key:operator"])
+def test_a_publisher_is_an_object_id_or_a_door(name: str) -> None:
+    said = faults(catalog(publishers=["key", name]))
+    assert "images.web.publishers.1 takes an object id of Entra's (a GUID), key or queue" in said
+
+
+def test_a_sound_catalog_is_warned_of_what_it_may_not_mean() -> None:
+    data = promoting({"approval": True})
+    data["images"]["web"] |= {"sources": ["**", "/subscriptions/s/**", "builds/**"], "publishers": [ANN.id]}
+    data["images"]["web"]["sources"] += ["/subscriptions/*/resourceGroups/g/**", "/subscriptions/s/resourceGroups/g/**"]
+    fed(data, "idle", "staging", publishers=["key"])
+    fed(data, "keyed", "staging", drop="vhds/keyed/*.vhd", publishers=["key"])
+    read = parse(data)
+    common = [
+        "images.web.sources.0 takes what lies in any container of the account: name less, such as builds/**",
+        (
+            "images.web.sources.1 takes what lies in a subscription, or more: name less, such as "
+            "/subscriptions/…/resourceGroups/NAME/**"
+        ),
+        (
+            "images.web.sources.3 takes what lies in a subscription, or more: name less, such as "
+            "/subscriptions/…/resourceGroups/NAME/**"
+        ),
+        "images.idle takes nothing: give it drop or sources, or let a rule promote to it",
+        "images.idle.publishers is for nothing: the image takes nothing that anybody asks for. Leave it out",
+    ]
+    with_keys = [
+        (
+            "images.web.publishers names none but object ids, and with keys nobody has one: let callers sign in "
+            "(API_CLIENT_ID)"
+        ),
+        "promotions.0.approval: with keys nobody can tell who approves: let callers sign in (API_CLIENT_ID)",
+    ]
+    signed_in = ["images.keyed.publishers names key, and where callers sign in nobody comes with one: name object ids"]
+    assert sorted(read.warnings(sign_in=False)) == sorted(common + with_keys)
+    assert sorted(read.warnings(sign_in=True)) == sorted(common + signed_in)
+    assert parse(promoting({})).warnings(sign_in=False) == []
+
+
+@pytest.mark.parametrize("sign_in", [False, True])
+def test_the_catalogs_that_are_brought_along_are_warned_of_nothing(*, sign_in: bool) -> None:
+    assert load_catalog(ROOT / "sandbox" / "catalog.yaml").warnings(sign_in=sign_in) == []
+    text = (ROOT / "catalog.yaml.example").read_text()
+    text = text.replace("STAGING_GALLERY_ID", GALLERY).replace("PRODUCTION_GALLERY_ID", PRODUCTION)
+    assert parse_catalog(text.replace("AZURE_LOCATION", "westeurope")).warnings(sign_in=sign_in) == []

@@ -105,7 +105,7 @@ def test_all_wrong_fields_are_named_at_once() -> None:
         ({"bump": "huge"}, 'bump takes major, minor, patch, calver, from-name or from-metadata, not "huge"'),
         ({"source": None}, "source takes an object, not null"),
         ({"source": {"blob": None}}, "source takes exactly one of blob, managed_image, snapshot, disk, vm or image_version; it has none"),
-        ({"sources": {}}, "sources is unknown; image, source, version, bump, request_id and tags are taken here. Did you mean source?"),
+        ({"sources": {}}, "sources is unknown; image, source, version, bump, jump, request_id and tags are taken here. Did you mean source?"),
         ({"image": "\ud800"}, "image holds half of a character"),
         ({"tags": {"commit": "\udfff"}}, "tags.commit holds half of a character"),
         ({"tags": {"Env": "a", "env": "b"}}, 'tags names one tag 2 times, for Azure tells no case apart: "Env" and "env"'),
