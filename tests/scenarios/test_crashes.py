@@ -67,6 +67,7 @@ def test_a_death_at_any_request_costs_nothing(
         assert generations == sorted(set(generations))
         sweep(ctx)
         assert run.id not in dict(ctx.runs.live()), wire.killed_at
+        assert run.id not in dict(ctx.line.standing()), wire.killed_at
         blob.delete_blob()  # sweeps look at all that was dropped
         if survived:
             break
