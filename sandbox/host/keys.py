@@ -27,8 +27,8 @@ class Keys(BaseModel):
 
     @classmethod
     def load(cls, state_dir: Path) -> Keys:
-        """The keys in `host-keys.json` of `state_dir`; the first instance to come makes them."""
-        path = state_dir / "host-keys.json"
+        """The keys in `role-keys.json` of `state_dir`; the first instance to come makes them."""
+        path = state_dir / "role-keys.json"
         if not path.exists():
             own_folder(state_dir)
             # mkstemp gives mode 0600; a link appears whole and once, however many instances start at a time.

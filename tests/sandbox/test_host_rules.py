@@ -191,10 +191,10 @@ class TestQueueRules:
 class TestKeys:
     def test_are_made_once_and_for_the_owner_only(self, tmp_path: Path) -> None:
         keys = Keys.load(tmp_path / "state")
-        path = tmp_path / "state" / "host-keys.json"
+        path = tmp_path / "state" / "role-keys.json"
         assert Keys.load(tmp_path / "state") == keys
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-        assert [one.name for one in path.parent.iterdir()] == ["host-keys.json"]
+        assert [one.name for one in path.parent.iterdir()] == ["role-keys.json"]
 
     def test_levels(self, tmp_path: Path) -> None:
         keys = Keys.load(tmp_path)
