@@ -143,6 +143,8 @@ def gates_of(rule: Promotion, version: VersionFacts, at: datetime, judged: Judge
         gates.append(Gate(f"its life ended on {version.end_of_life:%Y-%m-%d}", may_open=False))
     if not in_range(version.number or Version(0, 0, 0), rule.range):
         gates.append(Gate(f"it is not in the range {rule.range}", may_open=False))
+    if not all(gate.may_open for gate in gates):
+        return gates  # whatever else was said of it, or will be
     for name, wanted in rule.require.items():
         verdict = judged.verdicts.get(name.lower())
         if verdict is None:

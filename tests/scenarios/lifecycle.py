@@ -11,6 +11,7 @@ from pipeline import amendments, engine, promotion
 from pipeline.access import Caller, Role, of_key
 from pipeline.catalog import Promotion
 from pipeline.context import Context
+from pipeline.gates import Judged
 from pipeline.requests import parse_verdict
 from pipeline.runs import Run, Stage
 from sandbox import disk
@@ -68,7 +69,7 @@ class Life:
     def __init__(self, azure: Azure, ctx: Context, folder: Path) -> None:
         self.azure, self.ctx, self.folder = azure, ctx, folder
         self._vhd = disk.make_vhd(folder / "x.vhd", 20)
-        self._builds = 0
+        self._builds = self._said = 0
 
     def image(self, kind: str) -> str:
         return self.azure.image(kind)
@@ -94,6 +95,23 @@ class Life:
     def verdict(self, image: str, version: str, outcome: str = "passed", name: str = "tests") -> None:
         said = {"image": image, "version": version, "outcome": outcome, "name": name, "by": "ci"}
         self.amended(amendments.judge_version(self.ctx, parse_verdict(said), TESTER))
+
+    def says(self, image: str, version: str, outcome: str, name: str = "tests", caller: Caller = TESTER) -> Run | None:
+        """A verdict is given, the nth one of this life; the run that is to write it, if any."""
+        self._said += 1
+        said = {
+            "image": image,
+            "version": version,
+            "outcome": outcome,
+            "name": name,
+            "details": f"{outcome}/{self._said}",
+        }
+        return amendments.judge_version(self.ctx, parse_verdict(said), caller)
+
+    def judged(self, image: str, version: str) -> Judged:
+        """What stands of what was said of a version."""
+        found = self.ctx.compute.version(self.ctx.definition_of(image), version)
+        return self.ctx.judgements.of(found.fingerprint)
 
     def amended(self, *runs: Run | None) -> list[Run]:
         """The runs once they have ended well."""
