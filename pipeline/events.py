@@ -113,11 +113,23 @@ def _decoded(encoded: str, layers: int) -> str | None:
     for skipped in range(4):
         shifted = plain[skipped:]
         shifted = shifted[: len(shifted) - (len(shifted) % 4 == 1)]
-        inner = base64.b64decode(shifted + "=" * (-len(shifted) % 4))
-        text = inner.decode(_encoding(inner), errors="backslashreplace")
-        if (clean := _without_queries(text, layers - 1)) != text:
+        text = _as_text(base64.b64decode(shifted + "=" * (-len(shifted) % 4)))
+        if text and (clean := _without_queries(text, layers - 1)) != text:
             return clean
     return None
+
+
+def _as_text(inner: bytes) -> str | None:
+    """Bytes as text, None where they are none, or only in a few places."""
+    encoding = _encoding(inner)
+    try:
+        return inner.decode(encoding)
+    except UnicodeDecodeError:
+        most_is_ascii = len(inner.translate(None, _NOT_ASCII)) > 0.75 * len(inner)
+        return inner.decode(encoding, errors="backslashreplace") if most_is_ascii else None
+
+
+_NOT_ASCII = bytes(range(0x80, 0x100))
 
 
 def _base64(message: bytes) -> bytes | None:

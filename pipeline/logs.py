@@ -77,7 +77,7 @@ def steers_nothing(_logger: Any, _method: str, event: structlog.typing.EventDict
     """An event as a terminal can show it, whatever it tells of: a traceback keeps its lines, and what is no text is
     shown as Python writes it."""
     return {
-        name: visible(value, "\n" if name == "exception" else "") if isinstance(value, str) else value
+        name: visible(value, lines=name == "exception") if isinstance(value, str) else value
         for name, value in event.items()
     }
 

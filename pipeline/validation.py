@@ -69,13 +69,14 @@ UNSEEN = "".join(_escaped(first) + (f"-{_escaped(last)}" if last > first else ""
 """What shows nothing of its own, or changes how other text is shown: what stands in a class of a pattern."""
 ONE_LINE = pattern(f"^[^{UNSEEN}]*$", "text of one line, without control or invisible characters")
 """Text that a log, a tag and a terminal can show as it is."""
-_UNSEEN = re.compile(f"[{UNSEEN}\ud800-\udfff]")
+_UNSEEN = re.compile(f"[{UNSEEN}\ud800-\udfff]+")
+_UNSEEN_IN_A_LINE = re.compile(f"(?:(?!\n)[{UNSEEN}\ud800-\udfff])+")
 
 
-def visible(text: str, keep: str = "") -> str:
+def visible(text: str, *, lines: bool = False) -> str:
     """`text` as a terminal can show it: what shows nothing, or moves other text, as JSON escapes it, and halves of
-    characters. What is in `keep` stays."""
-    return _UNSEEN.sub(lambda found: found[0] if found[0] in keep else json.dumps(found[0])[1:-1], text)
+    characters. With `lines`, ends of lines stay."""
+    return (_UNSEEN_IN_A_LINE if lines else _UNSEEN).sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 def quoted(value: str) -> str:

@@ -43,15 +43,16 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, width=None if stream.isatty() else _WIDE)
 
 
-def text(said: object, style: str = "", *, keep: str = "") -> Text:
-    """What is printed of `said`: nothing in it is markup, and nothing steers the terminal. What is in `keep` stays."""
-    return Text(visible(str(said), keep), style=style)
+def text(said: object, style: str = "", *, lines: bool = False) -> Text:
+    """What is printed of `said`: nothing in it is markup, and nothing steers the terminal. With
+    `lines`, ends of lines stay."""
+    return Text(visible(str(said), lines=lines), style=style)
 
 
 def say(said: str, style: str | None = None, *, stderr: bool = False) -> None:
     """Print a line. Where it goes on in others they are indented: none of them is a line of its own."""
     indented = re.sub(r"\n(?! )", "\n  ", said)
-    console(stderr=stderr).print(text(indented, style or "", keep="\n"), soft_wrap=True)
+    console(stderr=stderr).print(text(indented, style or "", lines=True), soft_wrap=True)
 
 
 def document(found: Any) -> None:
@@ -148,7 +149,7 @@ def run(found: Json) -> None:
     }
     for name, value in rows.items():
         if value:
-            table.add_row(text(name, "bold"), text(value, STATES.get(value, ""), keep="\n"))
+            table.add_row(text(name, "bold"), text(value, STATES.get(value, ""), lines=True))
     out = console()
     out.print(table)
     if found.get("regions"):
@@ -160,7 +161,7 @@ def run(found: Json) -> None:
 def line(happening: Json, indent: int = 0) -> Text:
     """One entry of a run's history. What it says in further lines is indented: it is no entry of its own."""
     note = str(happening["note"]).replace("\n", "\n" + " " * (indent + 17))
-    return text(f"{happening['stage']:<16} {note}", keep="\n")
+    return text(f"{happening['stage']:<16} {note}", lines=True)
 
 
 def picture(found: Json) -> Group:
