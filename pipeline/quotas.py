@@ -9,6 +9,9 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from pipeline.catalog import Limits
 
+_NEAR = 50
+"""How many of those who wait look again within the longest wait between two looks at anything."""
+_HOUR = 3600.0
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -59,6 +62,15 @@ def held(line: Line, key: str, limits: Mapping[str, Limits], total: Limits) -> H
     image = next(one.image for one in line.standing if one.key == key)
     before = [one.key for one in _waiting(line) if one.image == image].index(key)
     return _beyond(before, limits[image], _at_work(line)[image], line.begun.get(image, 0), line.day, image)
+
+
+def look_delay(before: int, shortest: float, longest: float) -> float:
+    """Seconds until a run with `before` before it looks again: `longest` at most near the head of the line, further
+    back in proportion, an hour at most.
+
+    So thousands who wait ask hardly more often than dozens, and the next ones soon see that there is room.
+    """
+    return min(shortest * (1 + before), longest * max(1, before / _NEAR), max(longest, _HOUR))
 
 
 def _beyond(before: int, limits: Limits, at_work: int, begun: int, day: date, image: str = "") -> Held | None:

@@ -114,7 +114,7 @@ class Settings(BaseSettings):
     """The shortest wait between two looks at something Azure works on."""
     poll_max_seconds: Positive = 120
     run_deadline_seconds: Positive = 24 * 3600
-    """A run that has not ended this long after its source was whole is failed with what was last seen."""
+    """A run that has not ended this long after its turn came is failed with what was last seen."""
     sweep_grace_seconds: Positive = 120
     """A step this long overdue counts as lost."""
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from pipeline.context import Context
+from pipeline.quotas import look_delay
 from pipeline.runs import Run, Stage, now
 from pipeline.stages.outcome import Go, Outcome, Wait
 
 
 def queued(run: Run, ctx: Context) -> Outcome:
-    """Leaves when the limits of the image and of the catalog let the run begin.
-
-    Who is far back in the line asks less often, so that hundreds who wait cost little.
-    """
+    """Leaves when the limits of the image and of the catalog let the run begin."""
     held = ctx.line.take_turn(run, ctx.catalog, now())
     if held is None:
         return Go(Stage.INSPECTING, f"its turn came after {(now() - run.entered).total_seconds():.0f} s")
-    seconds = min(ctx.settings.poll_seconds * (1 + held.before), ctx.settings.poll_max_seconds)
-    return Wait(seconds, str(held), happened=None if run.note else str(held))
+    delay = look_delay(held.before, ctx.settings.poll_seconds, ctx.settings.poll_max_seconds)
+    return Wait(delay, str(held), happened=None if run.note else str(held))
 
 
 def take_turn(run: Run, ctx: Context, note: str) -> Go:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.catalog import Limits, TotalLimits
-from pipeline.quotas import Held, Line, Standing, held
+from pipeline.quotas import Held, Line, Standing, held, look_delay
 
 T0 = datetime(2026, 11, 25, 9, tzinfo=UTC)
 DAY = date(2026, 11, 25)
@@ -200,3 +200,14 @@ def test_what_keeps_a_run_is_told() -> None:
         "waits its turn: 3 versions begun today (at most 3: limits.a_day of the catalog; the next day begins at "
         "2026-11-26 00:00 UTC); 1 is before it"
     )
+
+
+@given(st.integers(0, 20_000), st.floats(0.1, 30), st.floats(30, 600))
+def test_who_is_further_back_looks_less_often(before: int, low: float, high: float) -> None:
+    assert low <= look_delay(before, low, high) <= look_delay(before + 1, low, high) <= 3600
+    assert look_delay(min(before, 50), low, high) <= high
+
+
+def test_thousands_who_wait_look_a_few_times_a_second() -> None:
+    assert sum(1 / look_delay(before, 10, 120) for before in range(100)) < 1.5
+    assert sum(1 / look_delay(before, 10, 120) for before in range(10_000)) < 5
