@@ -13,6 +13,7 @@ import schemathesis
 from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
+from pipeline.events import LONGEST_MESSAGE
 from pipeline.web.openapi import document
 from sandbox import disk
 from sandbox.host.keys import Keys
@@ -71,6 +72,8 @@ def test_every_wrong_field_is_named(api: httpx.Client) -> None:
     assert fields == {"source.vm", "version", "colour"}
     for body in (b"", b"[]", b"{", b"\xff"):
         assert api.post("publish", content=body).status_code == 400
+    too_long = api.post("publish", content=b" " * (LONGEST_MESSAGE + 1))
+    assert (too_long.status_code, too_long.json()["error"]["code"]) == (413, "TooLong")
 
 
 def test_runs_are_listed_newest_first_a_page_at_a_time(hosted: Azure, api: httpx.Client, tmp_path: Path) -> None:
