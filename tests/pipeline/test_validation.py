@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import unicodedata
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -18,7 +20,20 @@ from pydantic import AnyUrl, BaseModel, ConfigDict, Field, StringConstraints, Va
 from pydantic_core import PydanticKnownError, PydanticUndefined
 from pydantic_core.core_schema import ErrorType
 
-from pipeline.validation import Fault, described, field_name, found, names, parsed, pattern, quoted, sentence
+from pipeline.requests import InvalidRequest, parse, parse_request, parse_verdict
+from pipeline.validation import (
+    Fault,
+    described,
+    field_name,
+    found,
+    names,
+    parsed,
+    pattern,
+    quoted,
+    sentence,
+    visible,
+)
+from pipeline.web import lifecycle
 
 
 class Colour(Enum):
@@ -148,3 +163,53 @@ def test_what_is_echoed_is_ascii_and_short() -> None:
     assert described({"a": [1]}) == "an object"
     assert names(map(str, range(100))).endswith("18 and 81 more")
     assert field_name(Fault(("a", 0, "b"), "").path) == "a.0.b"
+
+
+SHOWN = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD, *range(0x13430, 0x13460)}
+"""Characters of the category Cf that are drawn: signs around numbers, and the joints of hieroglyphs."""
+UNSEEN = [
+    chr(code)
+    for code in range(sys.maxunicode + 1)
+    if unicodedata.category(chr(code)) in ("Cc", "Cf", "Zl", "Zp") and code not in SHOWN
+]
+DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+
+
+def test_what_shows_nothing_or_moves_other_text_is_shown_escaped() -> None:
+    assert set(DIRECTIONS) <= set(UNSEEN)
+    for character in [*UNSEEN, "\ud800", "\u3164", "\u034f"]:
+        shown = visible(f"a{character}b")
+        assert shown.isprintable()
+        assert json.loads(f'"{shown}"') == f"a{character}b"
+    for text in ("Grüße", "日本", "שלום", "🚀❤️", "a b", "é", "٣"):
+        assert visible(text) == text
+    assert visible("a\n\tb", lines=True) == "a\n\\tb"
+
+
+VERSION = {"image": "web", "version": "1.0.0", "outcome": "passed"}
+SNAPSHOT = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Compute/snapshots/x"
+
+
+@pytest.mark.parametrize(
+    "character", [*DIRECTIONS, "\x1b", "\x7f", "\x9b", "\n", "\u2028", "\u200b", "\ufeff", "\xad", "\U000e0041"]
+)
+def test_no_text_of_a_person_takes_what_shows_nothing(character: str) -> None:
+    text = f"a{character}b"
+    asked = {"image": "web", "source": {"snapshot": SNAPSHOT}}
+    for read, said in [
+        (parse_request, asked | {"tags": {text: "x"}}),
+        (parse_request, asked | {"tags": {"x": text}}),
+        (parse_request, asked | {"request_id": text}),
+        (parse_verdict, VERSION | {"name": text}),
+        (parse_verdict, VERSION | {"outcome": text}),
+        (parse_verdict, VERSION | {"details": text}),
+        (parse_verdict, VERSION | {"by": text}),
+        (lambda data: parse(lifecycle.ReasonRequest, data), {"why": text}),
+        (lambda data: parse(lifecycle.ReasonRequest, data), {"why": "x", "by": text}),
+        (lambda data: parse(lifecycle.WithdrawalRequest, data), {"why": text}),
+        (lambda data: parse(lifecycle.RollbackRequest, data), {"why": text}),
+        (lambda data: parse(lifecycle.ApprovalRequest, data), {"by": text}),
+    ]:
+        with pytest.raises(InvalidRequest) as fault:
+            read(said)
+        assert character not in str(fault.value)
