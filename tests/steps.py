@@ -44,6 +44,14 @@ def with_settings(ctx: Context, **settings: float) -> Context:
     return dataclasses.replace(ctx, settings=ctx.settings.model_copy(update=settings))
 
 
+def with_image(ctx: Context, image: str, **entry: Any) -> Context:
+    """The pipeline with another catalog, which says this of an image."""
+    known = ctx.catalog.images[image]
+    changed = type(known).model_construct(**dict(known) | entry)
+    images = {**ctx.catalog.images, image: changed}
+    return dataclasses.replace(ctx, catalog=ctx.catalog.model_copy(update={"images": images}))
+
+
 def finish(ctx: Context, run_id: str, within: float = 30) -> Run:
     """Take every step of a run until it ended."""
     deadline = time.monotonic() + within

@@ -21,7 +21,7 @@ from tests.azure import Azure
 from tests.conftest import start
 from tests.infra import code
 from tests.scenarios.deaths import Death, Wire
-from tests.scenarios.lifecycle import GALLERIES, HOUR, Life, write_catalog
+from tests.scenarios.lifecycle import GALLERIES, HOUR, PASSED, Life, write_catalog
 from tests.steps import finish, message_of, runs_of, tell
 
 ROUNDS = 120
@@ -89,7 +89,10 @@ Call = Callable[[], object]
 @pytest.fixture(scope="module")
 def azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Azure]:
     folder = tmp_path_factory.mktemp("cut")
-    kinds: dict[str, Any] = {"cut": ({"keep": {"newest": 1}, "source_vhd": {"then": "delete"}}, None)}
+    kinds: dict[str, Any] = {
+        "cut": ({"keep": {"newest": 1}, "source_vhd": {"then": "delete"}}, None),
+        "said": ({}, {"require": PASSED}),
+    }
     catalog = write_catalog(folder / "cut.yaml", kinds, 200)
     sandbox = start(folder, catalog=catalog, galleries=list(GALLERIES), time_scale=20_000, host=False, events="none")
     yield Azure(sandbox)
@@ -111,7 +114,14 @@ def of_publish_request(life: Life, image: str) -> tuple[Call, Call]:
     blob = life.azure.blob(f"asked/{image}", "x.vhd")
     blob.upload_blob((life.folder / "x.vhd").read_bytes(), blob_type="PageBlob", overwrite=True)
     request = json.dumps({"image": image, "source": {"blob": blob.url}, "request_id": f"cut-{image}"})
-    return partial(triggers.publish_request, request.encode()), partial(published_once, life, image, "1.0.0")
+
+    def is_bound_and_published_once() -> None:
+        bound = life.ctx.requests.bound(image, f"cut-{image}")
+        assert bound
+        assert [run.id for run in runs_of(life.ctx, image)] == [bound.run]
+        published_once(life, image, "1.0.0")
+
+    return partial(triggers.publish_request, request.encode()), is_bound_and_published_once
 
 
 def of_verdict(life: Life, image: str) -> tuple[Call, Call]:
@@ -180,7 +190,7 @@ def test_a_function_that_is_cut_at_any_request_and_called_again_does_it_once(
     life: Life, wire: Wire, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     for _ in range(ROUNDS):
-        image = life.image("cut")
+        image = life.image("said" if function == "take_verdict" else "cut")
         # The timers look at every image of the catalog: at this one here, or each round would cost all of them.
         catalog = life.ctx.catalog.model_copy(update={"images": {image: life.ctx.catalog.images[image]}})
         ctx = dataclasses.replace(life.ctx, catalog=catalog)
