@@ -94,9 +94,9 @@ def numbered(ctx: Context, image: str, **version: Any) -> Context:
     return dataclasses.replace(ctx, catalog=catalog)
 
 
-def replicating(azure: Azure, ctx: Context, image: str, run: Run) -> Run:
-    """A run whose version takes its time to reach its regions."""
-    azure.arm.post("/sandbox/replication", json={"path": f"{image}/", "regions": {"*": {"seconds": 1e6}}})
+def replicating(azure: Azure, ctx: Context, run: Run) -> Run:
+    """A run that has asked for its version, and has not seen it yet."""
+    azure.fault(method="GET", path=f".*/{run.image}/versions/.*", status=404)
     while run.stage is not Stage.REPLICATING:
         assert not run.stage.ended, run.reason
         run = step(ctx, run)
@@ -178,7 +178,7 @@ def test_a_run_that_is_tried_again_has_its_number_and_counts(bare: Azure, ctx: C
     first = publish(bare, ctx, image, vhd, version="2.0.0")
     assert (first.stage, first.version) == (Stage.FAILED, "2.0.0")
     assert fail(ctx, image).version == "1.0.0"  # for the first one's number counts no more
-    again = replicating(bare, ctx, image, engine.retry(ctx, first.id))
+    again = replicating(bare, ctx, engine.retry(ctx, first.id))
     assert again.version == "2.0.0"
     assert number(ctx, image) == "2.0.1"
     engine.cancel(ctx, again.id, "ann")
