@@ -89,7 +89,7 @@ graph_call() { # METHOD PATH [JSON]
 }
 
 make_application() {
-  local object others found
+  local object held others found
   if [ -z "$client" ]; then
     # A name is nobody's: an application of that name may be another's, who would be its owner and give its roles.
     found="$(az ad app list --display-name "$name" --query "[?displayName=='$name'].appId" -o tsv | one_line)"
@@ -101,7 +101,8 @@ make_application() {
   fi
   again az ad app show --id "$client" --query id -o tsv >"$work/object"
   object="$(cat "$work/object")"
-  others="$(az ad app show --id "$client" --query 'appRoles[].id' -o tsv | grep -vixF -f <(roles | cut -d '|' -f 2) | one_line || true)"
+  held="$(az ad app show --id "$client" --query 'appRoles[].id' -o tsv)"
+  others="$(grep -vixF -f <(roles | cut -d '|' -f 2) <<<"$held" | grep . | one_line || true)"
   [ -z "$others" ] || fault "application $client has app roles that are not Gallerist's ($others): give Gallerist an application of its own"
   # Entra knows no scope that is defined in the request which names it: first the scope, then who needs no consent for it.
   again graph_call PATCH "applications/$object" \
