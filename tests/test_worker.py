@@ -19,6 +19,7 @@ from sandbox import worker as worker_library
 from sandbox.up import ROOT
 from sandbox.worker import Message, trigger
 from tests.azure import Azure, eventually
+from tests.conftest import PROMOTED
 from tests.steps import finish, message_of, runs_of, tell
 
 if importlib.util.find_spec("azure_functions_runtime") is None:
@@ -171,12 +172,12 @@ def test_the_nights_timers_do_their_work(
 
 
 def test_a_verdict_is_taken(worker: Worker, bare: Azure, ctx: Context, tmp_path: Path) -> None:
-    image = bare.image()
-    finish(ctx, tell(bare, ctx, bare.drop(image, disk.make_vhd(tmp_path / "x.vhd"))).id)
-    worker.queue_message("take_verdict", json.dumps({"image": image, "version": "1.0.0", "outcome": "passed"}))
-    run = runs_of(ctx, image)[-1]
+    blob = bare.drop(PROMOTED, disk.make_vhd(tmp_path / "x.vhd"), "judged.vhd")
+    version = finish(ctx, tell(bare, ctx, blob).id).version
+    worker.queue_message("take_verdict", json.dumps({"image": PROMOTED, "version": version, "outcome": "passed"}))
+    run = runs_of(ctx, PROMOTED)[-1]
     assert finish(ctx, run.id).stage is Stage.AMENDED
-    assert bare.version(image, "1.0.0")["tags"]["tests"] == "passed"
+    assert bare.version(PROMOTED, version)["tags"]["tests"] == "passed"
 
 
 def test_a_request_is_taken_by_queue(worker: Worker, bare: Azure, ctx: Context, tmp_path: Path) -> None:

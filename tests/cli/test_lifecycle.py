@@ -41,7 +41,7 @@ def version(hosted: Azure, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_version_is_judged_approved_promoted_and_withdrawn(hosted: Azure, version: str) -> None:
     waits = run(hosted, "promote", PROMOTED, "--dry-run")
     assert waits.code == 1
-    assert "it bears no tag tests, passed is required; nobody has approved of it" in waits.out
+    assert "it has no verdict tests, passed is required; nobody has approved of it" in waits.out
 
     for words in (("verdict", version, "passed"), ("approve", version)):
         done = run(hosted, *words, "--wait", "--json")

@@ -60,6 +60,7 @@ class Wire:
         path = "/" + path.split("/", 3)[3]
         path = re.sub(rf"{self._image}-\d{{8}}-\d{{6}}-\w+", "{run}", path).replace(self._image, "{image}")
         path = re.sub(r"[0-9a-f]{32,}", "{digest}", path)
+        path = re.sub(r"\d{17}%7C[0-9a-f]{8}", "{time}", path)
         what = re.search(r"comp=\w+", query)
         parts = [f"{self._stage}:", request.method, path, what[0] if what else "", _stage_saved(request)]
         return " ".join(part for part in parts if part)

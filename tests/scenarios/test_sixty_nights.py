@@ -47,7 +47,8 @@ def test_sixty_nights(azure: Azure, monkeypatch: pytest.MonkeyPatch, tmp_path: P
             if night % every == 0:
                 version = str(life.build(image).version)
                 outcome = "passed" if chance.random() < 0.7 else "failed"
-                life.verdict(image, version, outcome)
+                if image != LAB:
+                    life.verdict(image, version, outcome)
                 if outcome == "failed":
                     failed.add((image, version))
         if night == 30:
@@ -69,11 +70,10 @@ def test_sixty_nights(azure: Azure, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert all(in_latest(version) or version["tags"]["gallerist-withdrawn"] for version in production.values())
         assert not {(image, name) for name in production} & failed, "what failed its tests reached production"
         newest = max((name for name in production if in_latest(production[name])), key=Version.parse)
-        ripe = [
-            found.version.name
-            for found in promotion.plan(life.rule(image), _staged(life, image), Version.parse(newest), _now(life, image)).candidates
-            if not found.gates
-        ]  # fmt: skip
+        listing = life.ctx.listing(life.ctx.definition_of(image))
+        judged = {one.name: life.ctx.judgements.of(one.fingerprint) for one in listing.versions}
+        planned = promotion.plan(life.rule(image), listing.versions, Version.parse(newest), listing.at, judged)
+        ripe = [found.version.name for found in planned.candidates if not found.gates]
         assert ripe == [], "something ripe was not promoted"
         assert len(production) <= KEPT + 1 if image == WEB else True
     web = life.there(WEB)
@@ -90,17 +90,3 @@ def test_sixty_nights(azure: Azure, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert set(azure.versions(image)) <= set(numbers)
         assert azure.managed_images(image) == []
         assert retention.look(life.ctx, image).orphans == []
-
-
-def _listing(life: Life, image: str) -> Any:
-    from pipeline.cloud.compute import DefinitionId
-
-    return life.ctx.compute.versions(DefinitionId.parse(life.azure.definition(image)))
-
-
-def _staged(life: Life, image: str) -> Any:
-    return _listing(life, image).versions
-
-
-def _now(life: Life, image: str) -> Any:
-    return _listing(life, image).at
