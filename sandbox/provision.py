@@ -14,6 +14,7 @@ from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
 
 from pipeline import announce, audit, engine, judgements, ledger, runs
+from pipeline.addresses import CONTAINER
 from pipeline.catalog import Catalog, Gallery
 
 UPLOADS = "vhd-uploads"
@@ -33,9 +34,8 @@ def provision(
     there already stays as it is."""
     ca_bundle = endpoints["ca_bundle"]
     blobs = BlobServiceClient(endpoints["blob"], credential, connection_verify=ca_bundle)
-    for container in {"vhds", announce.REJECTED} | {
-        c for image in catalog.images.values() if (c := image.drop_container)
-    }:
+    named = {text.partition("/")[0] for name in catalog.images for text in catalog.taken_by(name)}
+    for container in {"vhds", announce.REJECTED, *filter(CONTAINER.fullmatch, named)}:
         with suppress(ResourceExistsError):
             blobs.create_container(container)
     queues = QueueServiceClient(endpoints["queue"], credential, connection_verify=ca_bundle)
