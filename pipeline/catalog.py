@@ -363,7 +363,7 @@ Publisher = Annotated[
     ),
     AfterValidator(_lower),
 ]
-"""Who may ask for versions: a person, group or application that signs in; `key`, whoever has the publisher's key;
+"""Who may ask for versions: a person or an application that signs in, no group; `key`, whoever has the publisher's key;
 `queue`, whoever may send to the queue publish-requests."""
 
 
