@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from pipeline import amendments, retention
+from pipeline.resource_ids import ResourceGroup
 from pipeline.runs import Stage
-from pipeline.stages.marks import RUN_TAG
+from pipeline.stages.marks import RUN_TAG, source_mark, source_tag
 from tests.azure import Azure, eventually
 from tests.conftest import start
 from tests.scenarios.lifecycle import ANN, DAY, GALLERIES, HOUR, PASSED, Life, write_catalog
 from tests.steps import finish
 
+QUERIES = Path(__file__).parents[2] / "infra" / "queries"
+ELSEWHERE = "/subscriptions/00000000-0000-4000-8000-000000000001/resourceGroups/rg-elsewhere"
 KEEP = {"keep": {"newest": 2}}
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "keep": (KEEP, None),
@@ -194,12 +199,13 @@ def test_what_ended_runs_left_behind_goes(life: Life) -> None:
         body = {"location": "westeurope", "tags": tags, "properties": {"storageProfile": {"osDisk": disk}}}
         life.azure.arm.put(f"{images}/{name}", params={"api-version": "2024-07-01"}, json=body).raise_for_status()
 
-    leave(f"{image}-ours", {RUN_TAG: run.id, "gallerist-image": image})
+    leave(run.image_name, {RUN_TAG: run.id, "gallerist-image": image})
+    leave(f"{image}-copy", {RUN_TAG: run.id, "gallerist-image": image})  # somebody's own, with all tags of ours
     leave(f"{image}-of-another-deployment", {RUN_TAG: "web-20200101-000000-aaaaa", "gallerist-image": image})
     leave(f"{image}-of-a-person", {"gallerist-image": image})
     planned = night(life, image)
-    assert [(orphan.kind, orphan.name) for orphan in planned.orphans] == [("managed image", f"{image}-ours")]
-    left = {f"{image}-of-another-deployment", f"{image}-of-a-person"}
+    assert [(orphan.kind, orphan.name) for orphan in planned.orphans] == [("managed image", run.image_name)]
+    left = {f"{image}-of-another-deployment", f"{image}-of-a-person", f"{image}-copy"}
     eventually(lambda: set(life.azure.managed_images(image)) == left)
 
     # A version of a run that failed, and could not be undone then.
@@ -215,6 +221,57 @@ def test_what_ended_runs_left_behind_goes(life: Life) -> None:
     planned = night(life, other)
     assert [orphan.kind for orphan in planned.orphans] == ["version", "managed image"]
     assert life.azure.versions(other) == []
+
+
+def test_a_managed_image_goes_only_where_its_run_made_it(life: Life) -> None:
+    image = life.image("keep")
+    run, etag = life.ctx.runs.load(life.build(image).id) or (None, "")
+    assert run
+    group = {"location": "westeurope"}
+    life.azure.arm.put(ELSEWHERE, params={"api-version": "2021-04-01"}, json=group).raise_for_status()
+    life.ctx.sources.leave_in(ResourceGroup.parse(ELSEWHERE))
+    url = f"{ELSEWHERE}/providers/Microsoft.Compute/images/{run.image_name}"
+    disk = {"osType": "Linux", "osState": "Generalized", "blobUri": life.azure.blob(image, "1.vhd").url}
+    body = {"location": "westeurope", "tags": {RUN_TAG: run.id}, "properties": {"storageProfile": {"osDisk": disk}}}
+    life.azure.arm.put(url, params={"api-version": "2024-07-01"}, json=body).raise_for_status()
+    life.azure.advance(HOUR)
+    assert retention.look(life.ctx, image).orphans == []
+    run.managed_image_group = ELSEWHERE
+    life.ctx.runs.save(run, etag, was=run.stage)
+    assert [str(orphan.group) for orphan in retention.look(life.ctx, image).orphans] == [ELSEWHERE]
+
+
+def test_what_may_not_be_deleted_is_asked_for_once_and_is_no_alert(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = life.image("keep")
+    for _ in range(5):
+        life.build(image)
+    denial = {"path": f"/{image}/versions/", "actions": "versions/delete$"}
+    life.azure.arm.post("/sandbox/denials", json=denial).raise_for_status()
+    try:
+        with capture_logs() as logs:
+            done = retention.retire(life.ctx, retention.look(life.ctx, image))
+    finally:
+        life.azure.arm.delete("/sandbox/denials").raise_for_status()
+    assert [one.what for one in done] == ["1.0.2", "1.0.1", "1.0.0"]
+    assert all("does not have authorization to perform action" in str(one.refused) for one in done)
+    asked = life.azure.arm.get("/sandbox/requests").json()
+    assert sum(one["method"] == "DELETE" and f"/{image}/versions/" in one["path"] for one in asked) == 1
+    (told,) = logs
+    assert (told["event"], told["image"], told["refused"]) == ("retention_denied", image, 3)
+    alerts = "".join(path.read_text() for path in QUERIES.glob("*.kql"))
+    assert "not_let_go" in alerts
+    assert "retention_denied" not in alerts
+    night(life, image)
+    assert life.azure.versions(image) == ["1.0.3", "1.0.4"]
+
+
+def test_a_vhd_that_only_its_tag_calls_published_stays(life: Life) -> None:
+    image = life.image("spent")
+    run = life.dropped(image)
+    blob = life.azure.blob(image, run.blob.partition("/")[2])
+    blob.set_blob_tags({source_tag(image): source_mark(blob.get_blob_properties().etag.strip('"'), "1.0.0")})
+    eventually(lambda: life.ctx.blobs.tagged(source_tag(image)))
+    assert retention.look(life.ctx, image).vhds == []
 
 
 def test_a_vhd_that_is_published_goes_where_the_catalog_says_so(life: Life) -> None:
