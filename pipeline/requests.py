@@ -236,9 +236,9 @@ def alike(tags: Iterable[str]) -> list[str]:
 
 
 class Finding(_Strict):
-    """What a test system found out. It becomes the tag `name` with the value `outcome`."""
+    """What a test system found out. It becomes the tag `name` with the value `outcome`, too."""
 
-    name: Annotated[TagName, Field(description="What was looked at: the tag that a promotion rule requires.")] = "tests"
+    name: Annotated[TagName, Field(description="What was looked at, by the name that a rule requires.")] = "tests"
     outcome: Annotated[
         str,
         pattern(

@@ -53,14 +53,14 @@ def _amended(api: Api, done: Json, unchanged: str, *, wait: bool, as_json: bool)
 def verdict(
     version: Version,
     outcome: Annotated[str, typer.Argument(help="What was found: passed, failed, …")],
-    name: Annotated[str, typer.Option(help="What was looked at: the tag that a promotion rule requires.")] = "tests",
+    name: Annotated[str, typer.Option(help="What was looked at, by the name that a rule requires.")] = "tests",
     details: Annotated[str | None, typer.Option(help="What to know of it, such as a report's URL.")] = None,
     wait: Wait = False,
     url: Url = None,
     audience: Audience = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what tests found out about a version: the tag that promotion waits for."""
+    """Say what tests found out about a version, for promotion rules that require it."""
     image, number = _split(version)
     api = api_of(url, audience)
     said = {"name": name, "outcome": outcome, "details": details, "by": _by()}

@@ -167,9 +167,11 @@ def _lifecycle_paths() -> dict[str, Any]:
     of_version = "/images/{image}/versions/{version}"
     return {
         f"{of_version}/verdict": amend(
-            "verdict", "A test system has looked at a version; the verdict becomes a tag.", Finding
+            "verdict", "A test system says what it found, of what a promotion rule of the image requires.", Finding
         ),
-        f"{of_version}/approval": amend("approve", "A person approves of a version.", lifecycle.ApprovalRequest),
+        f"{of_version}/approval": amend(
+            "approve", "A person approves of a version that others published and judged.", lifecycle.ApprovalRequest
+        ),
         f"{of_version}/withdrawal": amend(
             "withdraw", "Take a version out of latest in every region.", lifecycle.WithdrawalRequest
         ),
