@@ -16,6 +16,7 @@ from pipeline.context import Context
 from pipeline.gallery import APPROVED, KEEP, Listing, VersionFacts
 from pipeline.gates import Gate, Plan, plan, why_nothing
 from pipeline.ledger import Reservation
+from pipeline.limits import bounded
 from pipeline.numbers import TooManyUnpublished, check_named, highest
 from pipeline.requests import OURS
 from pipeline.runs import Overtaken, Run, Stage
@@ -25,6 +26,7 @@ from pipeline.stages.ripeness import judged_for
 from pipeline.versions import NoNumber, Version, Wish
 
 _log = structlog.get_logger()
+_LONGEST_TAG = 1024  # UTF-16 units; Azure takes 512 characters of a name and 256 of a value
 _MOST_TAGS = 40  # Azure takes 50 on a resource, and the pipeline adds its own
 
 
@@ -187,7 +189,7 @@ def _draft(ctx: Context, rule: Promotion, target: str, version: VersionFacts, ca
         wish=Wish(exact=version.name) if rule.number is PromotedNumber.KEEP else None,
         asked_by=[caller.id] if caller else [],
         tags=_inherited(version.tags, ctx.catalog.verdicts_on(target)),
-        origin=version.tags.get(ORIGIN_TAG) or version.tags.get(SOURCE_TAG, version.id),
+        origin=tag_value(_sound(version.tags.get(ORIGIN_TAG) or version.tags.get(SOURCE_TAG, version.id))),
     )
 
 
@@ -195,10 +197,15 @@ def _inherited(tags: dict[str, str], verdicts: set[str]) -> dict[str, str]:
     """The tags that go along: what others said of the version, not what holds it where it is, nor what looks like one
     of the `verdicts` that the target's own rules require."""
     theirs = {
-        name: value
+        _sound(name): _sound(value)
         for name, value in tags.items()
         if not name.lower().startswith(OURS)
         and name.lower() not in (APPROVED, KEEP, "created-by")
         and name.lower() not in verdicts
     }
     return dict(list(theirs.items())[:_MOST_TAGS])
+
+
+def _sound(text: str) -> str:
+    """A tag's name or value, which anyone may have set who may tag, as a run's record can hold it."""
+    return bounded(text, _LONGEST_TAG)

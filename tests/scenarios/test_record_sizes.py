@@ -11,16 +11,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline import intake
+from pipeline import engine, intake, promotion
 from pipeline.cloud.tables import Row
 from pipeline.completeness import Upload
 from pipeline.context import Context
 from pipeline.limits import CUT, LONGEST_PROPERTY, bounded, units
 from pipeline.replication import RegionProgress, RegionState
 from pipeline.requests import MOST_OF_DISKS, MOST_TAGS, InvalidRequest, parse_request
-from pipeline.runs import Boots, Run, Stage, _row, read_record
+from pipeline.runs import MOST_ASKERS, Amendment, Boots, Purpose, Run, Stage, _happening, _row, read_record
+from pipeline.versions import Version
 from sandbox import disk
 from tests.azure import Azure
+from tests.pipeline.versions_of import version
+from tests.scenarios.lifecycle import ANN
 from tests.steps import PUBLISHER, runs_of
 
 LARGEST_ROW = 1024 * 1024
@@ -67,11 +70,13 @@ def grown(run: Run, text: str) -> Run:
         RegionProgress(region="r" * 60, state=RegionState.FAILED, progress=100, details=long) for _ in range(REGIONS)
     ]
     run.repairs = {f"{n:060}": 2 for n in range(REGIONS)}
+    run.left_behind, run.may_jump = long, True
+    run.asked_by = [f"{n:0100}" for n in range(MOST_ASKERS)]
     run.boots = Boots(scheme="GPT", generations=["V1", "V2"], fault=long)
     seen = Upload(etag="e" * 60, md5="m" * 32, examined="e" * 60, lacking=long, proof=long, age=1e9, silence=1e9)
     run.upload = seen.model_copy()
     for data in run.data_disks:
-        data.upload = seen.model_copy()
+        data.upload, data.content = seen.model_copy(), "sha256:" + "d" * 64
     return run
 
 
@@ -158,6 +163,52 @@ def test_requests_one_after_the_other_set_no_more_tags_than_one_may(bare: Azure,
         assert dict(refused.value.faults)["tags"].startswith("takes 30 entries at most, and with those that the run ")
     (run,) = runs_of(ctx, image)
     assert len(run.tags) == 30
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, derandomize=True, max_examples=12)
+@given(name=st.sampled_from(NASTY), value=st.sampled_from(NASTY), count=st.integers(0, 50), said=st.sampled_from(NASTY))
+def test_what_is_promoted_or_amended_fits_into_its_row_whatever_azure_says_of_it(
+    ctx: Context, name: str, value: str, count: int, said: str
+) -> None:
+    tags = {f"{n}".ljust(512, name): value * 256 for n in range(count)}
+    (rule,) = ctx.catalog.promotions
+    promoted = promotion._draft(ctx, rule, ctx.catalog.target_of(rule), version("1.0.0", tags=tags), ANN)
+    amended = Run.draft(
+        "web-000",
+        promoted.source,
+        amendment=Amendment(
+            purpose=Purpose.VERDICT,
+            tags={bounded(name * 512, 512): bounded(value * 256, 256)},
+            why=bounded(said * 1000, 2000),
+            by=bounded(said * 200, 400),
+        ),
+    )
+    for run in (promoted, amended):
+        assert_fits(_row(grown(run, said)))
+        assert_fits(_happening(run, Stage.UNDOING, said * 40_000))
+
+
+@pytest.mark.parametrize("said", ["\U0001f4bf", '"'])
+def test_the_largest_run_can_fail_and_keeps_what_it_left_behind(bare: Azure, ctx: Context, said: str) -> None:
+    image = bare.image()
+    tags = {f"{n:0512}": '"' * 256 for n in range(MOST_TAGS)}
+    disks = [{"lun": n, "blob": url(ctx, said, 90, n)} for n in range(64)]
+    asked = request(ctx, image=image, source={"blob": url(ctx, said, 1000), "data_disks": disks}, tags=tags)
+    run = grown(draft(ctx, asked), said)
+    run.stage, run.left_behind, run.definition = Stage.IMAGING, "", ctx.catalog.definition_id(image)
+    run.managed_image_group = None
+    assert ctx.runs.begin(run)
+    assert ctx.ledger.reserve(run.definition, Version(1, 2, 3), run.id, run.source, run.content or "")
+    ctx.runs.note_fault(run.id, said * 40_000)
+    engine.fail_poisoned(ctx, run.id, run.generation, tries=5)
+    run, etag = ctx.runs.load(run.id) or (run, "")
+    assert (run.stage, "tried 5 times" in str(run.reason)) == (Stage.UNDOING, True)
+    run.reason, run.left_behind = said * 5000, "Version 1.2.3 is left behind, out of latest"
+    ctx.runs.save(run, etag, was=run.stage)
+    engine.step(ctx, run.id, run.generation)
+    run, _ = ctx.runs.load(run.id) or (run, "")
+    assert run.stage is Stage.FAILED
+    assert str(run.reason).endswith(f"{CUT}. {run.left_behind}")
 
 
 @pytest.mark.parametrize("said", ["a", "\U0001f4bf", '"', "\0"])
