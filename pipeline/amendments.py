@@ -167,7 +167,9 @@ def withdraw(
 def _promoted_from(ctx: Context, image: str, source: str) -> Iterator[tuple[str, VersionFacts]]:
     for target in {ctx.catalog.target_of(rule) for rule in ctx.catalog.rules_from(image)}:
         for version in ctx.listing(ctx.definition_of(target)).versions:
-            if (version.tag(SOURCE_TAG) or "").lower() == tag_value(source).lower():
+            maker = ctx.maker(version.id)
+            made_of = maker.source if maker else version.tag(SOURCE_TAG) or ""
+            if tag_value(made_of).lower() == tag_value(source).lower():
                 yield target, version
 
 

@@ -22,6 +22,7 @@ from pipeline.line import LineStore
 from pipeline.resource_ids import ResourceGroup
 from pipeline.runs import Run, RunStore, now
 from pipeline.settings import Settings, load_settings
+from pipeline.versions import Version
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,16 @@ class Context:
         if run.managed_image_group:
             return ResourceGroup.parse(run.managed_image_group)
         return self.definition(run).group
+
+    def maker(self, version: str) -> Run | None:
+        """The run that made a version, which is named by its id. The ledger tells: a tag may name another."""
+        try:
+            definition, _, number = version.rsplit("/", 2)
+            reserved = self.ledger.reservation(definition, Version.parse(number))
+        except ValueError:  # a number that is none of ours
+            return None
+        loaded = self.runs.load(reserved.run) if reserved else None
+        return loaded[0] if loaded and loaded[0].version == number else None
 
     def listing(self, at: DefinitionId) -> Listing:
         """The versions of a definition; none where it is not there, for then nothing was published yet."""

@@ -189,8 +189,15 @@ def _draft(ctx: Context, rule: Promotion, target: str, version: VersionFacts, ca
         wish=Wish(exact=version.name) if rule.number is PromotedNumber.KEEP else None,
         asked_by=[caller.id] if caller else [],
         tags=_inherited(version.tags, ctx.catalog.verdicts_on(target)),
-        origin=tag_value(_sound(version.tags.get(ORIGIN_TAG) or version.tags.get(SOURCE_TAG, version.id))),
+        origin=tag_value(_sound(_origin(ctx, version))),
     )
+
+
+def _origin(ctx: Context, version: VersionFacts) -> str:
+    """What the first version of a chain was made of."""
+    if maker := ctx.maker(version.id):
+        return maker.origin or maker.source
+    return version.tags.get(ORIGIN_TAG) or version.tags.get(SOURCE_TAG, version.id)
 
 
 def _inherited(tags: dict[str, str], verdicts: set[str]) -> dict[str, str]:

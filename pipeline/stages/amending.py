@@ -11,7 +11,7 @@ from pipeline.gallery import APPROVED, MOST_TAGS, VersionFacts
 from pipeline.gates import Judged
 from pipeline.judgements import about
 from pipeline.runs import Amendment, Purpose, Run, Stage, now
-from pipeline.stages.marks import RUN_TAG, tag_value
+from pipeline.stages.marks import tag_value
 from pipeline.stages.outcome import Go, Outcome, RunFailed, Wait
 
 _BEGINS_WITHIN = timedelta(minutes=5)
@@ -128,8 +128,8 @@ def _is_coming(ctx: Context, run: str, since: datetime | None = None) -> bool:
 
 
 def _maker_at_work(version: VersionFacts, ctx: Context) -> str | None:
-    loaded = ctx.runs.load(version.tags.get(RUN_TAG) or "-")
-    return loaded[0].id if loaded and not loaded[0].stage.ended else None
+    maker = ctx.maker(version.id)
+    return maker.id if maker and not maker.stage.ended else None
 
 
 def _in_words(amendment: Amendment, number: str, tags: Mapping[str, str]) -> str:

@@ -13,7 +13,6 @@ from pipeline.gates import Judged, gates_of
 from pipeline.runs import Run
 from pipeline.source import SourceKind
 from pipeline.stages.outcome import RunFailed, Wait
-from pipeline.versions import Version
 
 
 def check_ripe(run: Run, ctx: Context) -> Wait | None:
@@ -52,23 +51,12 @@ def judged_for(ctx: Context, rule: Promotion, version: VersionFacts) -> Judged:
 
 
 def publishers(ctx: Context, version: str) -> frozenset[str]:
-    """Who asked for a version, by `Caller.id`, and who asked for the one that it was made of, back to the first one.
-
-    The ledger tells which run made it: a tag could name another.
-    """
+    """Who asked for a version, by `Caller.id`, and who asked for the one that it was made of, back to the first one."""
     found: set[str] = set()
     seen: set[str] = set()
-    while version.lower() not in seen:
+    while version.lower() not in seen and (run := ctx.maker(version)):
         seen.add(version.lower())
-        definition, _, name = version.rsplit("/", 2)
-        try:
-            reserved = ctx.ledger.reservation(definition, Version.parse(name))
-        except ValueError:  # a name that is no number of ours
-            break
-        loaded = ctx.runs.load(reserved.run) if reserved else None
-        if loaded is None:
-            break
-        found |= set(loaded[0].asked_by)
-        if loaded[0].kind is SourceKind.IMAGE_VERSION:
-            version = loaded[0].source
+        found |= set(run.asked_by)
+        if run.kind is SourceKind.IMAGE_VERSION:
+            version = run.source
     return frozenset(found)

@@ -135,7 +135,7 @@ def test_promotion_and_retention_are_asked_for(hosted: Azure, api: httpx.Client)
     assert api.post("retention").status_code == 400  # what deletes is never meant by nothing
     answer = api.post("promotions", json={})
     assert [one["rule"] for one in answer.json()["promotions"]] == [f"{PROMOTED}-to-production"]
-    assert api.post(f"images/{image}/versions/1.0.0/verdict", json={"outcome": "passed"}).status_code == 400  # no rule asks
+    assert api.post(f"images/{image}/versions/1.0.0/verdict", json={"outcome": "passed"}).status_code == 400
     assert api.post(f"images/{image}/versions/1.0.0/approval", json={}).status_code == 404
 
 

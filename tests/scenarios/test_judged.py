@@ -121,6 +121,20 @@ def test_a_withdrawal_by_tag_alone_keeps_a_version_back(life: Life) -> None:
     assert life.why(image) == "1.0.0: it is withdrawn: by hand"
 
 
+def test_whoever_may_tag_the_gallery_neither_delays_a_withdrawal_nor_hides_what_was_promoted(life: Life) -> None:
+    image = life.image("web")
+    built = life.build(image)
+    life.verdict(image, "1.0.0")
+    at_work = life.dropped(image)
+    forged = {"gallerist-run": at_work.id, "gallerist-source": "/x", "gallerist-origin": "/x"}
+    tag(life, image, life.azure.version(image, "1.0.0")["tags"] | forged)
+    assert life.promoted(image).stage is Stage.PUBLISHED
+    assert life.there(image)["1.0.0"]["tags"]["gallerist-origin"] == built.source
+    tag(life, f"{image}-production", life.there(image)["1.0.0"]["tags"] | forged)
+    runs = amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", caller=ANN, promoted=True)
+    assert [run.image for run in life.amended(*runs)] == [image, f"{image}-production"]
+
+
 @pytest.mark.parametrize("name", ["commit", "owner", "created", "suite-9", "tests"])
 def test_a_verdict_carries_only_what_a_rule_of_the_image_asks_for(life: Life, name: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
