@@ -200,7 +200,11 @@ def test_a_request_is_taken_and_shown_by_http(worker: Worker, bare: Azure, ctx: 
     assert status == "202"
     assert accepted["url"] == f"https://app.example/api/runs/{accepted['run']}"
     status, shown = worker.call("show_run", f"runs/{accepted['run']}", id=accepted["run"])
-    assert (status, shown["image"], shown["history"][0]["note"]) == ("200", image, "begun")
+    assert (status, shown["image"], shown["history"][0]["note"]) == (
+        "200",
+        image,
+        "begun, asked for by the operator's key",
+    )
     assert worker.call("show_run", "runs/none", id="none")[0] == "404"
     bare.queue(engine.STEPS).clear_messages()
 
