@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 import typer
 
+from pipeline.addresses import name_fault
 from pipeline.catalog import Catalog, Drop, load_catalog
 from pipeline.cli import show
 from pipeline.cli.api import Api, Json
@@ -212,6 +213,8 @@ def _place(to: str, storage: str | None, name: str) -> tuple[str, str, str]:
     blob = blob + name if not blob or blob.endswith("/") else blob
     if not container:
         raise typer.BadParameter("takes a blob's URL, or container/path", param_hint="--to")
+    if blob and (fault := name_fault(blob)):
+        raise typer.BadParameter(fault, param_hint="--to")
     return endpoint, container, blob
 
 

@@ -285,6 +285,8 @@ def test_what_cannot_be_meant_is_a_usage_error(bare: Azure, shell: object, tmp_p
         (["--to", "https://a.blob.core.windows.net/vhds/x.vhd?sv=1&sig=x"], "not a SAS"),
         (["--to", "http://a.blob.core.windows.net/vhds/x.vhd"], "https://"),
         (["--image", "web-000", "--name", "x.img"], "would not feed"),
+        (["--to", "vhds/web/../x.vhd"], 'has ".." in its path'),
+        (["--image", "web-000", "--name", "../x.vhd"], "would not feed"),
     ]:
         refused = shell("upload", vhd, *options)
         assert refused.exit_code == 2, refused.output

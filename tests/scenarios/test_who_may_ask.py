@@ -18,6 +18,7 @@ from pipeline.events import BlobCreated
 from pipeline.intake import RequestConflict, take_event, take_request, take_upload
 from pipeline.requests import InvalidRequest, parse_request
 from pipeline.runs import MOST_ASKERS, Run, Stage
+from pipeline.source import SourceKind
 from sandbox import disk
 from tests.azure import Azure, eventually
 from tests.conftest import SUBSCRIPTION
@@ -240,6 +241,24 @@ def test_publishers_of_an_image_and_operators_ask_for_versions_and_nobody_else(
     open_to_queue = with_image(ctx, image, publishers=["queue"])
     assert by_queue(open_to_queue, asked, monkeypatch) == ""
     assert [found.asked_by for found in runs_of(ctx, image)] == [[ANN.id, EVE.id], ["queue:publish-requests"]]
+
+
+def test_a_promotion_is_its_rule_s_and_nobody_s_who_asks_for_the_same_version(
+    bare: Azure, ctx: Context, vhd: Path
+) -> None:
+    image, target = bare.image(), bare.image()
+    finish(ctx, ask(ctx, image, bare.drop(image, vhd)).id)
+    source = f"{bare.definition(image)}/versions/1.0.0"
+    content = ctx.compute.source(SourceKind.IMAGE_VERSION, source).fingerprint
+    promotion = Run.draft(
+        target, source, kind=SourceKind.IMAGE_VERSION, etag=content, stage=Stage.INSPECTING, promotion="rule"
+    )
+    ctx.sources.claim(target, source, content, promotion.id)
+    assert ctx.runs.begin(promotion)
+    asked = {"image": target, "source": {"image_version": source.upper()}, "version": "9.0.0", "tags": {"a": "b"}}
+    run = take_request(ctx, parse_request(asked), ANN).run
+    assert (run.id, run.asked_by, run.wish, run.tags) == (promotion.id, [], None, {})
+    assert call(ctx, "POST /runs/{id}/cancel", {}, ANN, id=run.id).status == 403
 
 
 def test_an_id_is_the_image_s_own(bare: Azure, ctx: Context, vhd: Path) -> None:
