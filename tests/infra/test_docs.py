@@ -134,3 +134,11 @@ def test_the_names_that_docs_use_are_outputs() -> None:
         for name in re.findall(r"\$\{?([A-Z][A-Z_]+)\b", blocks):
             assert name in outputs | own, f"{page.name}: ${name} comes from nowhere"
     assert json.loads((INFRA / "main.parameters.json").read_text(encoding="utf-8"))
+
+
+def test_each_test_that_security_names_is_there() -> None:
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    there = set(re.findall(r"def (test_\w+)\(", tests))
+    named = set(re.findall(r"`(test_\w+)`", SECURITY))
+    assert named - there == set()
+    assert len(named) > 60
