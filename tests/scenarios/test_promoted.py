@@ -33,6 +33,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "anew": ({"version": {"start": "7.0.0"}}, {"number": "next"}),
     "range": ({}, {"range": "~1.0"}),
     "brief": ({"end_of_life": "30d"}, {}),
+    "free": ({}, {}),
     "many": ({}, {"require": SUITES}),
 }
 
@@ -513,7 +514,7 @@ def by_hand(life: Life, image: str, version: str) -> None:
 
 
 def test_a_number_in_staging_does_not_end_the_numbering_in_production(life: Life) -> None:
-    image = life.image("brief")
+    image = life.image("free")
     life.build(image)
     by_hand(life, image, "50000.0.0")
     assert life.promoted(image).version == "1.0.0"
@@ -525,7 +526,7 @@ def test_a_number_in_staging_does_not_end_the_numbering_in_production(life: Life
 
 
 def test_a_promotion_skips_the_majors_that_were_not_promoted(life: Life) -> None:
-    image = life.image("brief")
+    image = life.image("free")
     life.build(image)
     assert life.promoted(image).version == "1.0.0"
     for number in ("2.0.0", "3.0.0", "4.0.0"):
@@ -536,7 +537,7 @@ def test_a_promotion_skips_the_majors_that_were_not_promoted(life: Life) -> None
 
 
 def test_a_number_that_was_released_in_production_moves_no_more_and_keeps_no_other(life: Life) -> None:
-    image = life.image("brief")
+    image = life.image("free")
     target = f"{image}-production"
     for _ in range(2):
         life.build(image)
@@ -549,7 +550,7 @@ def test_a_number_that_was_released_in_production_moves_no_more_and_keeps_no_oth
 
 
 def test_what_a_run_that_failed_reserved_in_production_binds_nothing_there(life: Life) -> None:
-    image = life.image("brief")
+    image = life.image("free")
     target = f"{image}-production"
     life.build(image)
     dead = Run.draft(target, "/elsewhere", definition=life.azure.definition(target), stage=Stage.FAILED)
