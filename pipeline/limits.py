@@ -33,7 +33,7 @@ def cut(text: str, longest: int) -> str:
     """`text`, or its beginning and that it is cut, in at most `longest` UTF-16 units."""
     if units(text) <= longest:
         return text
-    kept = text[: longest - len(CUT)]
-    while units(kept) > longest - len(CUT):
-        kept = kept[:-1]
-    return kept + CUT
+    room, kept = longest - len(CUT), 0
+    while room >= (taken := units(text[kept])):
+        room, kept = room - taken, kept + 1
+    return text[:kept] + CUT

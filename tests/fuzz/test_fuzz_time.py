@@ -25,6 +25,7 @@ from pipeline.catalog import Drop
 from pipeline.cloud.faults import CloudFault
 from pipeline.context import Context
 from pipeline.events import LONGEST_MESSAGE, Unreadable, legible, read_blob_events, read_json, read_step
+from pipeline.limits import bounded
 from pipeline.requests import InvalidRequest, parse_verdict
 from pipeline.validation import visible
 from tests.fuzz.conftest import EXAMPLES
@@ -33,8 +34,8 @@ from tests.fuzz.test_fuzz_text import GRID, REQUEST, VERDICT, small  # noqa: F40
 
 LONGEST = 64 * 1024
 """What Azure's queues take of a message."""
-PASSES = 20
-"""So often as long as one pass over the characters a reader may take: each of these takes 1 to 10, and what is
+PASSES = 50
+"""So often as long as one pass over the characters a reader may take: each of these takes 1 to 17, and what is
 quadratic hundreds."""
 NEVER_MORE = (Unreadable, InvalidRequest, ValueError, CloudFault)
 PIECES = [
@@ -105,6 +106,7 @@ def readers(ctx: Context, text: str) -> dict[str, Callable[[], Read]]:
         "what is kept": lambda: lambda: legible(message),
         "what is logged": lambda: lambda: without_queries(text),
         "what is shown": lambda: lambda: visible(text),
+        "what is cut": lambda: lambda: bounded(text, len(text) // 2),
         "a query": lambda: lambda: query_fault(f"{home}/vhds/x.vhd?{text}"),
         "a drop": lambda: lambda: Drop("vhds/**/*-*-*.vhd").takes(text),
         "an image": asked(image=text),
@@ -141,7 +143,7 @@ class Spent:
     most = 0.0
 
 
-@given(text=long_texts(), which=st.integers(0, 21))
+@given(text=long_texts(), which=st.integers(0, 22))
 def test_any_text_is_read_in_a_time_that_its_length_explains(small: Context, text: str, which: int) -> None:  # noqa: F811
     name, prepare = list(readers(small, text).items())[which]
     allowed = PASSES * _PASS
