@@ -38,8 +38,8 @@ def undoing(run: Run, ctx: Context) -> Outcome:
 
 
 def _remove_version(run: Run, ctx: Context) -> Wait | None:
-    if run.version is None or run.left_behind:
-        return None
+    if run.version is None or run.left_behind or run.amendment:
+        return None  # an amendment made none, whatever a tag says
     at = ctx.definition(run)
     try:
         version = ctx.compute.version(at, run.version)

@@ -20,6 +20,8 @@ from pipeline.engine import NotNow
 from pipeline.intake import take_request
 from pipeline.requests import InvalidRequest, parse_request
 from pipeline.runs import Run, Stage, now
+from pipeline.web.calls import Call, answer
+from pipeline.web.routes import HANDLERS
 from tests.azure import Azure
 from tests.conftest import start
 from tests.scenarios.lifecycle import ANN, GALLERIES, HOUR, PASSED, Life, in_latest, write_catalog
@@ -135,6 +137,18 @@ def test_whoever_may_tag_the_gallery_neither_delays_a_withdrawal_nor_hides_what_
     assert [run.image for run in life.amended(*runs)] == [image, f"{image}-production"]
 
 
+def test_whoever_may_tag_the_gallery_lets_no_amendment_delete_the_version(life: Life) -> None:
+    image = life.image("web")
+    life.build(image)
+    life.amended(*amendments.withdraw(life.ctx, image, "1.0.0", why="CVE-1", caller=ANN, promoted=False))
+    run = amendments.reinstate(life.ctx, image, "1.0.0", why="false alarm", caller=ANN)
+    assert run
+    tag(life, image, life.azure.version(image, "1.0.0")["tags"] | {"gallerist-run": run.id})
+    life.azure.fault(method="PUT", path=f".*/{image}/versions/.*", status=400, times=1)
+    assert finish(life.ctx, run.id).stage is Stage.FAILED
+    assert life.azure.versions(image) == ["1.0.0"]
+
+
 @pytest.mark.parametrize("name", ["commit", "owner", "created", "suite-9", "tests"])
 def test_a_verdict_carries_only_what_a_rule_of_the_image_asks_for(life: Life, name: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
@@ -177,6 +191,10 @@ def test_who_publishes_does_not_approve(life: Life) -> None:
         NotAllowed, match=rf"^ann published {image} 1\.0\.0: another person has to approve it \(four_eyes\)"
     ):
         approved(life, image, ANN)
+    route = "POST /images/{image}/versions/{version}/approval"
+    call = Call("https://x/api", ANN, {"image": image, "version": "1.0.0"}, body=b"{}")
+    given = answer(route, lambda: (life.ctx, call), HANDLERS)
+    assert (given.status, "another person" in given.body["error"]["message"]) == (403, True)
     assert "nobody has approved of it" in life.why(image)
     life.amended(approved(life, image, BOB))
     assert life.promoted(image).stage is Stage.PUBLISHED
