@@ -137,6 +137,7 @@ def run(found: Json) -> None:
         "definition": found.get("definition"),
         "source": f"{source.get('kind')} {source.get('id')}" if source else None,
         "request": found.get("request_id"),
+        "asked by": ", ".join(found.get("asked_by") or []),
         "tags": ", ".join(f"{k}={v}" for k, v in (found.get("tags") or {}).items()),
         "created": _time(found.get("created")),
         "ended": _time(found.get("ended")),

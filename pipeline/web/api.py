@@ -220,7 +220,7 @@ def describe(run: Run, base: str) -> dict[str, Any]:
         run.model_dump_json(
             include={
                 "image", "version", "definition", "regions", "created", "entered", "due", "ended", "note", "reason",
-                "duplicate_of", "request_id", "tags", "promotion",
+                "duplicate_of", "request_id", "asked_by", "tags", "promotion",
             }
         )
     )  # fmt: skip

@@ -306,6 +306,7 @@ def _schemas() -> dict[str, Any]:
         "reason": _MAYBE_TEXT,
         "duplicate_of": _MAYBE_TEXT,
         "request_id": _MAYBE_TEXT,
+        "asked_by": _list(_TEXT),
         "purpose": {"enum": ["publish", "promotion", *(purpose.value for purpose in Purpose)]},
         "promotion": _MAYBE_TEXT,
         "tags": tags,
