@@ -57,14 +57,20 @@ def amend(ctx: Context, image: str, found: VersionFacts, amendment: Amendment, k
         )
     if not ctx.judgements.say(found.fingerprint, amendment, run.id, first, again=first != run.created):
         return None
-    if not line.waiting and found.state == "Succeeded":
-        judged = ctx.judgements.of(found.fingerprint) if amendment.is_judgement else None
-        if is_done(found, amendment, tags_after(found, amendment, judged)):
+    # With nobody in line it is looked at again: whoever was at work may have written since.
+    if not line.waiting and _is_so(ctx, found, amendment):
+        found = ctx.compute.version(ctx.definition_of(image), found.name)
+        if _is_so(ctx, found, amendment):
             return None
     begun = _in_line(ctx, run)
     if key and begun.id != run.id:
         ctx.requests.rename(key, begun.id)
     return begun
+
+
+def _is_so(ctx: Context, version: VersionFacts, amendment: Amendment) -> bool:
+    judged = ctx.judgements.of(version.fingerprint) if amendment.is_judgement else None
+    return version.state == "Succeeded" and is_done(version, amendment, tags_after(version, amendment, judged))
 
 
 def _in_line(ctx: Context, draft: Run) -> Run:
