@@ -272,15 +272,15 @@ class Turns:
             key = f"{_ABOUT}{sha256(about.encode()).hexdigest()}"
             changes.append(Change("insert", {"PartitionKey": partition, "RowKey": key, "run": run, "about": about}))
         while True:
+            if about:
+                with suppress(NotFound):  # none waits, or it has its turn by now
+                    return str(self._tables.get(SOURCES, partition, key)["run"])
             try:
                 self._tables.transact(SOURCES, changes)
             except Conflict:
-                if not about:
-                    return run  # a write whose answer was lost meets itself
-                with suppress(NotFound):  # it has its turn by now
-                    return str(self._tables.get(SOURCES, partition, key)["run"])
-            else:
-                return run
+                if about:
+                    continue
+            return run  # a write whose answer was lost meets itself
 
     def line(self, version: str) -> Line:
         """Who stands in line; one query."""
