@@ -159,6 +159,7 @@ def _asked_again(ctx: Context, offered: Offered, asked: Run, caller: Caller) -> 
         return None
     if run.source_at_fault:
         raise RequestConflict(f"the run {run.id} failed for this very source, and would again: {run.reason}")
+    _check_may_join(run, asked)
     _joint_tags(run, asked)
     try:
         tried = engine.retry(ctx, run.id, f"tried again, {_by(caller, asked)}", asked)
@@ -354,6 +355,14 @@ def contents_of(ctx: Context, run: Run) -> list[str]:
     return [ctx.compute.source(run.kind, run.source).fingerprint]
 
 
+def _check_may_join(run: Run, asked: Run) -> None:
+    """Whoever is not written down could approve the version they asked for. Raises RequestConflict."""
+    if len(run.asked_by) >= MOST_ASKERS and set(asked.asked_by) - set(run.asked_by):
+        raise RequestConflict(
+            f"{MOST_ASKERS} callers have asked for the run {run.id}, and no more may; gallerist show tells of it"
+        )
+
+
 def _joined(ctx: Context, offered: Offered, asked: Run, caller: Caller) -> Offered:
     """Let a run be asked for by one more; where it has no number yet, and no other request named it, let it be what
     this one asks for."""
@@ -361,11 +370,12 @@ def _joined(ctx: Context, offered: Offered, asked: Run, caller: Caller) -> Offer
         run, etag = loaded
         if run.stage.ended or run.promotion:
             return Offered(run, offered.due)
+        _check_may_join(run, asked)
         says = bool(asked.wish or asked.tags or asked.request_id or asked.may_jump)
         if says and _takes_wishes(run):
             run.tags, run.request_id = _joint_tags(run, asked), asked.request_id
             run.number_as(asked)
-        elif not set(asked.asked_by) - set(run.asked_by) or len(run.asked_by) >= MOST_ASKERS:
+        elif not set(asked.asked_by) - set(run.asked_by):
             return Offered(run, offered.due)
         run.ask_too(asked)
         try:

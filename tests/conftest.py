@@ -31,7 +31,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "arm": {"definition": {"architecture": "Arm64"}, "version": {"bump": "minor"}},
     "lost": {"gallery": "missing"},
 }
-EACH = {"web": 200, "bios": 60, "arm": 20, "lost": 20}
+EACH = {"web": 320, "bios": 60, "arm": 20, "lost": 20}
 HOSTED = {"web": 80, "bios": 5, "arm": 5, "lost": 5}
 """How many images of each kind there are: enough, and no more, for every functions host reads all of them."""
 PROMOTED = "web-promoted"
