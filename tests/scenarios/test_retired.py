@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
+import structlog
+from structlog.testing import LogCapture
 
 from pipeline import amendments, retention
 from pipeline.resource_ids import ResourceGroup
@@ -242,21 +243,22 @@ def test_a_managed_image_goes_only_where_its_run_made_it(life: Life) -> None:
 
 
 def test_what_may_not_be_deleted_is_asked_for_once_and_is_no_alert(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = LogCapture()
+    monkeypatch.setattr(retention, "_log", structlog.wrap_logger(None, processors=[logs]))
     image = life.image("keep")
     for _ in range(5):
         life.build(image)
     denial = {"path": f"/{image}/versions/", "actions": "versions/delete$"}
     life.azure.arm.post("/sandbox/denials", json=denial).raise_for_status()
     try:
-        with capture_logs() as logs:
-            done = retention.retire(life.ctx, retention.look(life.ctx, image))
+        done = retention.retire(life.ctx, retention.look(life.ctx, image))
     finally:
         life.azure.arm.delete("/sandbox/denials").raise_for_status()
     assert [one.what for one in done] == ["1.0.2", "1.0.1", "1.0.0"]
     assert all("does not have authorization to perform action" in str(one.refused) for one in done)
     asked = life.azure.arm.get("/sandbox/requests").json()
     assert sum(one["method"] == "DELETE" and f"/{image}/versions/" in one["path"] for one in asked) == 1
-    (told,) = logs
+    (told,) = logs.entries
     assert (told["event"], told["image"], told["refused"]) == ("retention_denied", image, 3)
     alerts = "".join(path.read_text() for path in QUERIES.glob("*.kql"))
     assert "not_let_go" in alerts
