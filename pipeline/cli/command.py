@@ -20,7 +20,7 @@ from pipeline.cli.hosts import own_audience, safe_url
 from pipeline.cli.upload import Changed
 from pipeline.cloud.faults import CloudFault, Conflict, Denied, NotFound, Unavailable
 from pipeline.fit import Unfit
-from pipeline.validation import visible
+from pipeline.validation import names, quoted, visible
 from pipeline.vhd import NotAVhd
 
 P = ParamSpec("P")
@@ -63,10 +63,21 @@ Storage = Annotated[
 CatalogFile = Annotated[
     Path | None, typer.Option("--catalog", envvar="CATALOG", help="The catalog, to check the disk against its image.")
 ]
+
+
+def _role_named(name: str) -> Role:
+    try:
+        return Role(name.lower())
+    except ValueError:
+        raise typer.BadParameter(f"takes {names(list(Role), 'or')}, not {quoted(name)}") from None
+
+
 As = Annotated[
     Role | None,
     typer.Option(
         "--as",
+        parser=_role_named,
+        metavar="ROLE",
         envvar="GALLERIST_AS",
         help="With the key of this role, in GALLERIST_KEY_ROLE, in place of GALLERIST_KEY.",
     ),

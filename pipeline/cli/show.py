@@ -272,7 +272,9 @@ def audit(found: list[Json]) -> None:
     table = _Table("AT", "WHO", "ACTION", "ON", "FROM", "OUTCOME")
     for one in found:
         who = one["name"] if one["who"] in one["name"] else f"{one['name']} ({one['who']})"
-        table.row(_time(one["at"]), who, one["action"], one["on"], one.get("from") or "", _first(one["outcome"]))
+        runs = f": {', '.join(one['runs'])}" if one["runs"] and one["outcome"] == "done" else ""
+        outcome = _first(one["outcome"] + runs)
+        table.row(_time(one["at"]), who, one["action"], one["on"], one.get("from") or "", outcome)
     console().print(table)
 
 
