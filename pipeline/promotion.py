@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import structlog
 
@@ -27,6 +28,7 @@ from pipeline.versions import NoNumber, Version, Wish
 
 _log = structlog.get_logger()
 _LONGEST_TAG = 1024  # UTF-16 units; Azure takes 512 characters of a name and 256 of a value
+_MOST_LOOKED_AT = 100
 _MOST_TAGS = 40  # Azure takes 50 on a resource, and the pipeline adds its own
 
 
@@ -103,13 +105,21 @@ def _run_of(ctx: Context, target: str, version: VersionFacts) -> Run | None:
 
 def _have(ctx: Context, rule: Promotion, there: Listing) -> Version | None:
     """The number that a candidate must exceed."""
-    staging = ctx.catalog.definition_id(rule.from_)
+    staging, target = ctx.catalog.definition_id(rule.from_), ctx.catalog.definition_id(ctx.catalog.target_of(rule))
     if rule.number is PromotedNumber.NEXT:
-        promoted = {version.tags.get(SOURCE_TAG, "").lower() for version in there.versions}
-        numbers = [_number(source.rpartition("/")[2]) for source in promoted]
-        ours = [n for n in numbers if n and tag_value(f"{staging}/versions/{n}").lower() in promoted]
-        return max(ours, default=None)
-    return _highest_used(ctx, staging, ctx.catalog.definition_id(ctx.catalog.target_of(rule)), there)
+        return _last_promoted(ctx, staging, target)
+    return _highest_used(ctx, staging, target, there)
+
+
+def _last_promoted(ctx: Context, staging: str, target: str) -> Version | None:
+    """The number that the last version to come from staging into a target has there: by the ledger, for tags are
+    whoever's who may tag the gallery."""
+    for found in islice(ctx.ledger.counting(target), _MOST_LOOKED_AT):
+        origin, _, name = found.source.rpartition("/versions/")
+        loaded = ctx.runs.load(found.run) if origin.lower() == staging.lower() else None
+        if loaded and loaded[0].stage is Stage.PUBLISHED:
+            return _number(name)
+    return None
 
 
 def _highest_used(ctx: Context, staging: str, target: str, there: Listing) -> Version | None:

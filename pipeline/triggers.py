@@ -102,8 +102,13 @@ def http(
 
 
 def uploaded_blob(container: str, name: str) -> None:
-    """The blob trigger's blob."""
-    _first_steps(take_upload(context(), container, name))
+    """The blob trigger's blob. One that cannot be taken now is left to the sweep."""
+    try:
+        begun = take_upload(context(), container, name)
+    except (NotFound, Refused) as fault:
+        structlog.get_logger().warning("upload_ignored", blob=f"{container}/{name}", why=str(fault))
+    else:
+        _first_steps(begun)
 
 
 def _first_steps(begun: list[Run]) -> None:

@@ -46,6 +46,9 @@ def amending(run: Run, ctx: Context) -> Outcome:
     if amendment.is_judgement:
         judged = ctx.judgements.of(version.fingerprint)
         _check_stands(amendment, judged, number)
+    elif amendment.in_latest and (withdrawn := ctx.judgements.of(version.fingerprint).withdrawn):
+        ctx.turns.leave(run.source, run.id)
+        return Go(Stage.AMENDED, f"version {number} was withdrawn again since, by {withdrawn.by}: it stays so")
     tags = tags_after(version, amendment, judged)
     if is_done(version, amendment, tags):
         ctx.turns.leave(run.source, run.id)

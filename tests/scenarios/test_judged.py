@@ -35,6 +35,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "both": ({}, {"approval": True, "require": PASSED}),
     "blind": ({}, {"approval": True, "four_eyes": False}),
     "alone": ({}, None),
+    "anew": ({"version": {"start": "7.0.0"}}, {"number": "next"}),
 }
 CHAINS = 3
 BOB, CID = (Caller(f"5b2c1d7e-0000-4000-8000-0000000000{n}", n, frozenset({Role.OPERATOR})) for n in ("bb", "cc"))
@@ -102,6 +103,23 @@ def test_whoever_may_tag_the_gallery_passes_no_test_and_approves_nothing(life: L
     assert life.promoted(image).stage is Stage.PUBLISHED
 
 
+def test_whoever_may_tag_the_gallery_ends_no_promotion_and_repeats_none(life: Life) -> None:
+    image = life.image("anew")
+    life.build(image)
+    assert life.promoted(image).version == "7.0.0"
+    target, staged = f"{image}-production", f"{life.azure.definition(image)}/versions"
+    for source in (f"{staged}/2147483000.0.0", f"{staged}/1.0.0", "x"):
+        tags = life.azure.version(target, "7.0.0")["tags"] | {"gallerist-source": source}
+        version = life.azure.version(target, "7.0.0")
+        body = {name: version[name] for name in ("location", "properties")} | {"tags": tags}
+        body["properties"] = {"publishingProfile": body["properties"]["publishingProfile"]}
+        life.azure.arm.put(version["id"], params={"api-version": "2024-03-03"}, json=body).raise_for_status()
+        life.azure.advance(HOUR)
+        assert life.why(image) == "nothing is newer than 7.0.0"
+    life.build(image)
+    assert life.promoted(image).source.endswith("/7.0.1")
+
+
 def test_whoever_may_tag_the_gallery_brings_nothing_back_that_is_withdrawn(life: Life) -> None:
     image = life.image("web")
     life.build(image)
@@ -113,6 +131,20 @@ def test_whoever_may_tag_the_gallery_brings_nothing_back_that_is_withdrawn(life:
     assert life.why(image) == "1.0.0: it is withdrawn: CVE-1"
     assert amendments.reinstate(life.ctx, image, "1.0.0", why="false alarm", caller=ANN) is None  # it is so already
     assert life.promoted(image).stage is Stage.PUBLISHED
+
+
+def test_what_is_withdrawn_again_comes_back_at_no_moment(life: Life) -> None:
+    image = life.image("web")
+    life.build(image)
+    say = {"why": "CVE-1", "caller": ANN}
+    life.amended(*amendments.withdraw(life.ctx, image, "1.0.0", **say, promoted=False))
+    back = amendments.reinstate(life.ctx, image, "1.0.0", **say)
+    out = amendments.withdraw(life.ctx, image, "1.0.0", **say, promoted=False)
+    back, *_ = life.amended(back)
+    assert not in_latest(life.azure.version(image, "1.0.0"))
+    assert life.ctx.runs.history(back.id)[-1].note == "version 1.0.0 was withdrawn again since, by ann: it stays so"
+    life.amended(*out)
+    assert not in_latest(life.azure.version(image, "1.0.0"))
 
 
 def test_a_withdrawal_by_tag_alone_keeps_a_version_back(life: Life) -> None:
