@@ -30,12 +30,14 @@ from pipeline.cli.command import (
     app,
     catalog_app,
     ends_well,
+    takes,
 )
 from pipeline.cli.watching import begun_or_watched, look_on
 from pipeline.resource_ids import ResourceGroup, check_group, subscription_of_account
 
 
 @app.command(epilog=EPILOG)
+@takes("POST /publish")
 @ends_well
 def publish(
     image: Annotated[str, typer.Argument(help="The image's name in the catalog.")],
@@ -99,6 +101,7 @@ def _pairs(given: list[str], option: str, form: str) -> dict[str, str]:
 
 
 @app.command(epilog=EPILOG)
+@takes("GET /runs")
 @ends_well
 def runs(
     image: Annotated[str | None, typer.Option(help="Of this image only.")] = None,
@@ -131,6 +134,7 @@ def _since(given: str | None) -> str | None:
 
 
 @app.command(epilog=EPILOG)
+@takes("GET /audit")
 @ends_well
 def audit(
     since: Annotated[str | None, typer.Option(help="Made since: ISO 8601, or an age such as 90m, 24h, 7d.")] = None,
@@ -142,7 +146,7 @@ def audit(
     audience: Audience = None,
     as_json: AsJson = False,
 ) -> None:
-    """List who changed what, the newest first. Operators only."""
+    """List who changed what, the newest first."""
     found = list(api_of(url, audience).audit(limit, since=_since(since), who=who))
     if as_json:
         show.document({"audit": found})
@@ -151,6 +155,7 @@ def audit(
 
 
 @app.command("show", epilog=EPILOG)
+@takes("GET /runs/{id}")
 @ends_well
 def show_run(run: RunId, url: Url = None, audience: Audience = None, as_json: AsJson = False) -> None:
     """Show a run: where it is, what it made, what happened."""
@@ -162,6 +167,7 @@ def show_run(run: RunId, url: Url = None, audience: Audience = None, as_json: As
 
 
 @app.command(epilog=EPILOG)
+@takes("GET /runs/{id}")
 @ends_well
 def watch(run: RunId, every: Every = 2, url: Url = None, audience: Audience = None, as_json: AsJson = False) -> None:
     """Look on until a run has ended: exit 0 where it is published, 1 where it is not.
@@ -173,6 +179,7 @@ def watch(run: RunId, every: Every = 2, url: Url = None, audience: Audience = No
 
 
 @app.command(epilog=EPILOG)
+@takes("POST /runs/{id}/retry")
 @ends_well
 def retry(run: RunId, wait: Wait = False, url: Url = None, audience: Audience = None, as_json: AsJson = False) -> None:
     """Let a failed or cancelled run go on, under the number it has."""
@@ -181,6 +188,7 @@ def retry(run: RunId, wait: Wait = False, url: Url = None, audience: Audience = 
 
 
 @app.command(epilog=EPILOG)
+@takes("POST /runs/{id}/cancel")
 @ends_well
 def cancel(run: RunId, url: Url = None, audience: Audience = None, as_json: AsJson = False) -> None:
     """End a run; what it made is taken away."""
@@ -189,6 +197,7 @@ def cancel(run: RunId, url: Url = None, audience: Audience = None, as_json: AsJs
 
 
 @app.command(epilog=EPILOG)
+@takes("GET /images/{image}/versions")
 @ends_well
 def versions(
     image: Annotated[str, typer.Argument(help="The image's name in the catalog.")],

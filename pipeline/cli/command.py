@@ -12,7 +12,7 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from pipeline.access import Role
+from pipeline.access import ROUTES, Role
 from pipeline.catalog import CatalogError
 from pipeline.cli import show
 from pipeline.cli.api import Api
@@ -138,6 +138,16 @@ def _exit_code(error: Exception) -> int:
         case Denied() | Unavailable():
             return NO_ANSWER
     return FAILED
+
+
+def takes(route: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Let the help of a command say which role the route that it asks takes, as the table of routes has it."""
+
+    def told(command: Callable[P, None]) -> Callable[P, None]:
+        command.__doc__ = f"{(command.__doc__ or '').rstrip()}\n\nTakes the role {ROUTES[route]}."
+        return command
+
+    return told
 
 
 def api_of(url: str | None, audience: str | None) -> Api:

@@ -11,7 +11,7 @@ import typer
 
 from pipeline.cli import show
 from pipeline.cli.api import Api, Json
-from pipeline.cli.command import EPILOG, FAILED, GOOD, AsJson, Audience, Url, Wait, api_of, app, ends_well
+from pipeline.cli.command import EPILOG, FAILED, GOOD, AsJson, Audience, Url, Wait, api_of, app, ends_well, takes
 from pipeline.cli.watching import look_on
 
 _PANEL = "The life of a version"
@@ -49,6 +49,7 @@ def _amended(api: Api, done: Json, unchanged: str, *, wait: bool, as_json: bool)
 
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
+@takes("POST /images/{image}/versions/{version}/verdict")
 @ends_well
 def verdict(
     version: Version,
@@ -68,6 +69,7 @@ def verdict(
 
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
+@takes("POST /images/{image}/versions/{version}/approval")
 @ends_well
 def approve(
     version: Version, wait: Wait = False, url: Url = None, audience: Audience = None, as_json: AsJson = False
@@ -80,6 +82,7 @@ def approve(
 
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
+@takes("POST /images/{image}/versions/{version}/withdrawal")
 @ends_well
 def withdraw(
     version: Version,
@@ -98,6 +101,7 @@ def withdraw(
 
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
+@takes("POST /images/{image}/versions/{version}/reinstatement")
 @ends_well
 def reinstate(
     version: Version, why: Why, wait: Wait = False, url: Url = None, audience: Audience = None, as_json: AsJson = False
@@ -110,6 +114,7 @@ def reinstate(
 
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
+@takes("POST /images/{image}/rollback")
 @ends_well
 def rollback(
     image: Annotated[str, typer.Argument(help="The image's name in the catalog.")],
@@ -139,11 +144,12 @@ def rollback(
 
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
+@takes("POST /images/{image}/versions/{version}/number-release")
 @ends_well
 def release_number(
     version: Version, why: Why, url: Url = None, audience: Audience = None, as_json: AsJson = False
 ) -> None:
-    """Let the number of a version that the gallery does not hold bind no more. Operators only.
+    """Let the number of a version that the gallery does not hold bind no more.
 
     What was given too high a number by mistake would have every later one above it.
     """
@@ -156,6 +162,7 @@ def release_number(
 
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
+@takes("POST /promotions")
 @ends_well
 def promote(
     image: Annotated[str, typer.Argument(metavar="IMAGE[@VERSION]", help="Of which image, or of which version of it.")],
@@ -182,6 +189,7 @@ def promote(
 
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
+@takes("GET /promotions")
 @ends_well
 def promotions(url: Url = None, audience: Audience = None, as_json: AsJson = False) -> None:
     """List the promotion rules: what each would move, and what keeps the rest."""
@@ -196,6 +204,7 @@ Rule = Annotated[str, typer.Argument(help="The rule's name, as promotions prints
 
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
+@takes("POST /promotions/{rule}/hold")
 @ends_well
 def hold(rule: Rule, why: Why, url: Url = None, audience: Audience = None, as_json: AsJson = False) -> None:
     """Let nothing move by a promotion rule until it is released."""
@@ -207,6 +216,7 @@ def hold(rule: Rule, why: Why, url: Url = None, audience: Audience = None, as_js
 
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
+@takes("POST /promotions/{rule}/release")
 @ends_well
 def release(rule: Rule, url: Url = None, audience: Audience = None, as_json: AsJson = False) -> None:
     """Let a promotion rule that is held go on."""
@@ -218,6 +228,7 @@ def release(rule: Rule, url: Url = None, audience: Audience = None, as_json: AsJ
 
 
 @app.command(epilog=EPILOG, rich_help_panel=_PANEL)
+@takes("POST /retention")
 @ends_well
 def retention(
     image: Annotated[str | None, typer.Argument(help="Of this image only.")] = None,

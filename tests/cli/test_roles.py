@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 
 import pytest
 from typer.testing import CliRunner
@@ -44,6 +45,22 @@ def test_a_key_that_is_not_set_and_a_role_that_is_none_are_told() -> None:
     assert missing.code == 2
     assert "set GALLERIST_KEY_TESTER to the tester's key" in missing.err
     assert run("http://127.0.0.1:9", "--as", "admin", "runs").code == 2
+
+
+def test_the_help_of_what_asks_the_function_app_says_which_role_it_takes() -> None:
+    told = {}
+    for command in app.registered_commands:
+        assert command.callback
+        name = command.name or command.callback.__name__.replace("_", "-")
+        if "as_role" in signature(command.callback).parameters:
+            told[name] = str(command.callback.__doc__).rsplit("\n", 1)[-1]
+    assert told.keys() >= {"publish", "runs", "retry", "verdict", "approve", "withdraw", "audit", "retention"}
+    taken = {role: {name for name, words in told.items() if words == f"Takes the role {role}."} for role in Role}
+    assert taken[Role.PUBLISHER] == {"publish", "retry", "cancel"}
+    assert taken[Role.TESTER] == {"verdict"}
+    assert taken[Role.APPROVER] == {"approve"}
+    assert taken[Role.READER] == {"runs", "show", "watch", "versions", "promotions"}
+    assert set.union(*taken.values()) == told.keys() - {"upload"}  # which asks where an image is dropped, if anything
 
 
 def asked(stand_in: StandIn) -> dict[str, object]:
