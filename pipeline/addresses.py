@@ -93,7 +93,7 @@ def name_fault(name: str) -> str | None:
     """
     if len(name) > LONGEST_NAME:
         return f"takes a blob's name of {LONGEST_NAME:,} characters at most, not {len(name):,}"
-    if any(ord(char) < 32 or 127 <= ord(char) < 160 for char in name):
+    if _has_control(name):
         return "has a control character in the blob's name"
     if any(0xD800 <= ord(char) < 0xE000 for char in name):
         return "has half of a character (a lone surrogate) in the blob's name"
@@ -103,6 +103,10 @@ def name_fault(name: str) -> str | None:
     if _ESCAPED.search(read):
         return "has a dot or a slash in the blob's name that is escaped twice: copy it to a name without %"
     return path_fault(read)
+
+
+def _has_control(text: str) -> bool:
+    return any(ord(char) < 32 or 127 <= ord(char) < 160 for char in text)
 
 
 def path_fault(path: str) -> str | None:
@@ -133,7 +137,7 @@ def place_of(endpoint: str, url: str) -> tuple[str, str]:
     if (parts.scheme, parts.netloc.lower()) != (base.scheme, base.netloc.lower()) or not parts.path.startswith(root):
         raise elsewhere
     # urlsplit leaves out what it takes for a slip of the hand: the address is to be what it says.
-    if any(ord(char) < 32 or 127 <= ord(char) < 160 for char in url):
+    if _has_control(url):
         raise ValueError("has a control character")
     container, _, path = parts.path.removeprefix(root).partition("/")
     name = unquote(path)

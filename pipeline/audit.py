@@ -11,9 +11,9 @@ from datetime import datetime
 import structlog
 
 from pipeline.access import Caller
-from pipeline.cloud.tables import Row, Span, Tables
+from pipeline.cloud.tables import Row, Tables
 from pipeline.limits import bounded
-from pipeline.runs import counted_down, now, past
+from pipeline.runs import counted_down, now, span_of
 
 TABLE = "audit"
 _ALL = "all"
@@ -83,9 +83,7 @@ class Audit:
         limit: int,
     ) -> tuple[list[Entry], str | None]:
         """At most `limit` changes from `since` to before `until`, newest first, and where the next page begins."""
-        span = Span(
-            first=past(until) if until and not after else "", after=after or "", end=past(since) if since else ""
-        )
+        span = span_of(since, until, after)
         rows = self._tables.between(TABLE, _ALL, span, limit, {"who": who} if who else None)
         return list(_entries(rows)), str(rows[-1]["RowKey"]) if len(rows) == limit else None
 

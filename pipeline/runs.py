@@ -341,9 +341,7 @@ class RunStore:
         `after` is what the page before this one returned. A page may hold fewer where runs were announced and
         never written down.
         """
-        span = Span(
-            first=past(until) if until and not after else "", after=after or "", end=past(since) if since else ""
-        )
+        span = span_of(since, until, after)
         rows = self._tables.between(TABLE, _ALL, span, limit, {"image": image} if image else None)
         found = [(str(row["RowKey"]), self.load(str(row["RowKey"]).partition("|")[2])) for row in rows]
         last = str(rows[-1]["RowKey"]) if len(rows) == limit else None
@@ -399,9 +397,14 @@ def counted_down(at: datetime) -> str:
     return f"{10**17 - (at - _EPOCH) // timedelta(microseconds=1):017}"
 
 
-def past(at: datetime) -> str:
-    """The end of the keys of what happened at `at` or later, which go on with `|`: `}` comes after it."""
+def _past(at: datetime) -> str:
+    # The keys of what happened at a time go on with `|`: `}` comes after it.
     return counted_down(at) + "}"
+
+
+def span_of(since: datetime | None, until: datetime | None, after: str | None) -> Span:
+    """The keys, counted down, of what happened from `since` to before `until`; those after `after`, where given."""
+    return Span(first=_past(until) if until and not after else "", after=after or "", end=_past(since) if since else "")
 
 
 def _newest_first(run: Run) -> str:

@@ -60,7 +60,7 @@ def publish_request(message: bytes) -> None:
             offered = take_request(ctx, request, sender)
             deed.runs = [offered.run.id]
     except _NEVER as fault:
-        reject(context(), "publish-requests", message, str(fault))
+        reject(ctx, "publish-requests", message, str(fault))
     else:
         _first_steps([offered.run] if offered.due else [])
 
@@ -74,7 +74,7 @@ def verdict(message: bytes, message_id: str) -> None:
             run = judge_version(ctx, said, sender, f"verdicts/{message_id}")
             deed.runs = [run.id] if run else []
     except _NEVER as fault:
-        reject(context(), "verdicts", message, str(fault))
+        reject(ctx, "verdicts", message, str(fault))
     else:
         _first_steps([run] if run else [])
 

@@ -44,17 +44,22 @@ def _time(text: object) -> datetime:
 Time = Annotated[datetime, BeforeValidator(_time)]
 
 
-class RunsQuery(BaseModel):
-    """What GET /runs takes. `state` is a stage, or `live` or `ended`; `next` is what the page before gave."""
+class _PageQuery(BaseModel):
+    """What a list takes that goes by time, the newest first. `next` is what the page before gave."""
 
     model_config = ConfigDict(extra="forbid")
 
-    image: ImageName | None = None
-    state: str | None = None
     since: Time | None = None
     until: Time | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     next: Annotated[str, pattern(NEXT, "what the page before gave as next")] | None = None
+
+
+class RunsQuery(_PageQuery):
+    """What GET /runs takes. `state` is a stage, or `live` or `ended`."""
+
+    image: ImageName | None = None
+    state: str | None = None
 
 
 def runs(ctx: Context, call: Call) -> Answer:
@@ -89,16 +94,10 @@ def run(ctx: Context, call: Call) -> Answer:
     return Answer(200, describe(found, call.base) | {"history": history})
 
 
-class AuditQuery(BaseModel):
-    """What GET /audit takes. `who` is a caller's id, `next` is what the page before gave."""
-
-    model_config = ConfigDict(extra="forbid")
+class AuditQuery(_PageQuery):
+    """What GET /audit takes. `who` is a caller's id."""
 
     who: Annotated[str, StringConstraints(min_length=1, max_length=200), ONE_LINE] | None = None
-    since: Time | None = None
-    until: Time | None = None
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-    next: Annotated[str, pattern(NEXT, "what the page before gave as next")] | None = None
 
 
 def audit(ctx: Context, call: Call) -> Answer:
